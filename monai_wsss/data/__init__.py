@@ -1,0 +1,47 @@
+from monai_wsss.data.atomic import atomic_path, write_array, write_json
+from monai_wsss.data.cache import Progress, build_cache, cache_folder, cached_record
+from monai_wsss.data.case_labels import CaseLabels, merge_rows
+from monai_wsss.data.dataset_file import Case, PreparedDataset
+from monai_wsss.data.discovery import Volume, find_volumes, stem_of
+from monai_wsss.data.labels_table import LabelsTable, Row, read_labels_table
+from monai_wsss.data.matching import Matches, match_rows
+from monai_wsss.data.phantoms import write_phantoms
+from monai_wsss.data.skipped import Skipped, reason_of
+from monai_wsss.data.slices import slice_items
+from monai_wsss.data.split import split_by_column, split_patients
+from monai_wsss.data.truth import find_truth
+from monai_wsss.data.volume import VolumeHeader, read_header, read_volume
+from monai_wsss.data.writers import write_mask
+
+__all__ = [
+    "Case",
+    "CaseLabels",
+    "LabelsTable",
+    "Matches",
+    "PreparedDataset",
+    "Progress",
+    "Row",
+    "Skipped",
+    "Volume",
+    "VolumeHeader",
+    "atomic_path",
+    "build_cache",
+    "cache_folder",
+    "cached_record",
+    "find_truth",
+    "find_volumes",
+    "match_rows",
+    "merge_rows",
+    "read_header",
+    "read_labels_table",
+    "read_volume",
+    "reason_of",
+    "slice_items",
+    "split_by_column",
+    "split_patients",
+    "stem_of",
+    "write_array",
+    "write_json",
+    "write_mask",
+    "write_phantoms",
+]

@@ -1,0 +1,29 @@
+"""What MONAI's stock engines need to train and run here."""
+
+from monai_wsss.engines.agreement import pseudo_mask_dice
+from monai_wsss.engines.checkpoint import ResumableCheckpoint, load_if_present, load_weights, save_weights
+from monai_wsss.engines.distributed import to_device
+from monai_wsss.engines.epoch_log import EpochLog
+from monai_wsss.engines.epoch_seed import EpochSeed
+from monai_wsss.engines.outputs import label_output, loss_output
+from monai_wsss.engines.prepare_batch import prepare_classification_batch, prepare_image_batch
+from monai_wsss.engines.sampler import training_sampler
+from monai_wsss.engines.skipping_dataset import SkippingDataset, input_error
+
+__all__ = [
+    "EpochLog",
+    "EpochSeed",
+    "ResumableCheckpoint",
+    "SkippingDataset",
+    "input_error",
+    "label_output",
+    "load_if_present",
+    "load_weights",
+    "loss_output",
+    "prepare_classification_batch",
+    "prepare_image_batch",
+    "pseudo_mask_dice",
+    "save_weights",
+    "to_device",
+    "training_sampler",
+]

@@ -1,0 +1,5 @@
+"""`python -m monai_wsss`."""
+
+from monai_wsss.cli import main
+
+main()

@@ -1,0 +1,45 @@
+"""A data set that one bad case does not stop."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from torch.utils.data import IterableDataset
+
+from monai_wsss.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+
+def input_error(error: BaseException) -> InputError | None:
+    """The `InputError` in a chain of causes, which MONAI's transforms and config parser wrap; None where there is none."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, InputError):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+class SkippingDataset(IterableDataset):
+    """Yields the transformed items in order; an item whose reading raises `InputError` is listed, not yielded.
+
+    Args:
+        data: items with an `image` path.
+        transform: called with each item.
+    """
+
+    def __init__(self, data: Sequence[Mapping[str, Any]], transform: Callable[[Any], Any]) -> None:
+        self.data, self.transform = list(data), transform
+        self.skipped: list[tuple[str, str]] = []
+
+    def __iter__(self) -> Iterator[Any]:
+        for item in self.data:
+            try:
+                yield self.transform(dict(item))
+            except (InputError, RuntimeError) as error:
+                reason = input_error(error)
+                if reason is None:
+                    raise
+                logger.warning("skipped: %s", reason)
+                self.skipped.append((str(item["image"]), str(reason)))

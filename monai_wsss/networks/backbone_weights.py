@@ -1,0 +1,92 @@
+"""Start a network from the weights of a backbone that lie in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from monai_wsss.errors import InputError
+
+_HEAD = "fc."  # the classifier's own last layer
+_STEM = "conv1.weight"  # the only weight that depends on the number of input channels
+
+
+def load_backbone(network: nn.Module, path: str | Path) -> list[str]:
+    """Load a backbone with torchvision's key names into a network.
+
+    The first convolution is adapted to the network's C input channels: its kernels are summed over the file's
+    channels and divided by C, so that a grey image gives the response that it had in the backbone as RGB. The last
+    layer ``fc`` is taken if its shape fits and left alone otherwise; everything else has to fit.
+
+    Args:
+        network: a network with torchvision's key names, such as :class:`ResNetClassifier`; changed in place.
+        path: ``.safetensors``, or a file that ``torch.load(weights_only=True)`` reads.
+
+    Returns:
+        The keys that were loaded, in the network's order.
+
+    Raises:
+        InputError: if the file is missing or unreadable, or does not hold this network's weights.
+    """
+    path = Path(path)
+    file = _read(path)
+    own = network.state_dict()
+    if not own.keys() & file.keys():
+        raise InputError(f"{path}: no weight has a name of this network; give one with torchvision's key names.")
+    extra = [key for key in file if key.startswith("layer") and key not in own]
+    if extra:
+        raise InputError(f"{path}: {extra[0]} is not in this network; give a backbone of the same depth.")
+
+    loaded: dict[str, Tensor] = {}
+    for key, current in own.items():
+        head = key.startswith(_HEAD)
+        if key not in file:
+            # Files older than batch norm's step counter lack it; it has no effect on the default running average.
+            if head or key.endswith("num_batches_tracked"):
+                continue
+            raise InputError(f"{path}: {key} is missing; give a backbone of the same depth.")
+        weight = _fit_channels(file[key], current) if key == _STEM else file[key]
+        if weight.shape == current.shape:
+            loaded[key] = weight
+        elif not head:
+            shapes = f"{tuple(file[key].shape)}, the network needs {tuple(current.shape)}"
+            raise InputError(f"{path}: {key} has shape {shapes}; give a backbone of the same depth and dimension.")
+    network.load_state_dict(loaded, strict=False)
+    return list(loaded)
+
+
+def _read(path: Path) -> Mapping[str, Tensor]:
+    """Tensors by key; training checkpoints are unwrapped and the prefix of parallel training is dropped."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; give the backbone's weights as .safetensors or .pt.")
+    try:
+        content: object = (
+            load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
+    except (SafetensorError, UnpicklingError, RuntimeError, EOFError, OSError, ValueError, LookupError) as error:
+        raise InputError(
+            f"{path}: cannot be read as plain weights ({type(error).__name__}); save it as .safetensors."
+        ) from error
+    for wrapper in ("state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+    if not isinstance(content, Mapping):
+        raise InputError(f"{path}: holds a {type(content).__name__}, not weights by name; save a state_dict.")
+    return {str(key).removeprefix("module."): value for key, value in content.items() if isinstance(value, Tensor)}
+
+
+def _fit_channels(kernel: Tensor, current: Tensor) -> Tensor:
+    """First kernel ``(F, c, *k)`` for as many input channels as ``current (F, C, *k)`` has."""
+    if kernel.ndim != current.ndim or kernel.shape[1] == current.shape[1]:
+        return kernel
+    channels = current.shape[1]
+    share = kernel.float().sum(dim=1, keepdim=True) / channels
+    return share.repeat_interleave(channels, dim=1)

@@ -1,0 +1,67 @@
+"""The deterministic preprocessing of a volume, the same for training and inference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from monai.config import KeysCollection
+from monai.transforms import Compose
+
+from monai_wsss.errors import InputError
+from monai_wsss.transforms.load_volume import LoadVolumed
+from monai_wsss.transforms.normalize_body import NormalizeBodyd
+from monai_wsss.transforms.orient_in_plane import OrientInPlaned
+from monai_wsss.transforms.resample_to_grid import ResampleToGridd
+
+_VERSION = 1  # raise it when the same parameters give other voxels: caches are then built anew
+
+
+class GridPreprocessing(Compose):
+    """Load a NIfTI volume onto the network's grid: `(1, *size, D)` float32, upright slices, body near N(0, 1).
+
+    Load and check, turn the slices upright, normalise inside the body, resample in plane. `monai.transforms.Invertd`
+    with this transform brings a prediction back to the source's exact shape and affine.
+
+    Args:
+        keys: keys that hold paths.
+        pixel_spacing: side of a pixel, mm.
+        size: matrix in plane, pixels; smaller slices are padded, larger ones cut, about the centre.
+        clip: percentiles of the body's intensities, 0 to 100.
+
+    Raises:
+        InputError: on call, for a volume that cannot be used.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection = "image",
+        pixel_spacing: float = 1.0,
+        size: Sequence[int] = (256, 256),
+        clip: Sequence[float] = (0.5, 99.5),
+    ) -> None:
+        self._resample = ResampleToGridd(keys, pixel_spacing, size)
+        self._normalize = NormalizeBodyd(keys, (clip[0], clip[1]))
+        super().__init__([LoadVolumed(keys), OrientInPlaned(keys), self._normalize, self._resample])
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What decides the voxels, as plain data; the cache's key."""
+        return {
+            "version": _VERSION,
+            "pixel_spacing": self._resample.pixel_spacing,
+            "size": list(self._resample.size),
+            "clip": list(self._normalize.clip),
+        }
+
+    def __call__(self, data: Any, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+        """Return `data` with the volumes preprocessed; a bad file raises InputError, not MONAI's wrapped error."""
+        try:
+            return super().__call__(data, *args, **kwargs)
+        except RuntimeError as error:
+            cause: BaseException | None = error
+            while cause is not None:
+                if isinstance(cause, InputError):
+                    raise cause from None
+                cause = cause.__cause__
+            raise

@@ -1,0 +1,79 @@
+"""What a bundle's configs say: the effective config of the running workflow, and the ids a bundle knows."""
+
+import hashlib
+import inspect
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser, ConfigWorkflow
+
+from monai_wsss.errors import InputError
+
+# Ids that say where and on what a stage runs; they change no result, so they are no part of a stage's config hash.
+PLACE_IDS = frozenset({"bundle_root", "dataset_dir", "output_dir", "device", "tracking_uri", "num_workers", "_meta_"})
+
+
+def effective_config() -> tuple[dict[str, Any], Path] | None:
+    """Raw config of the `ConfigWorkflow` that is running, overrides and overlays included, and its configs folder.
+
+    MONAI hands a component its own arguments only, and accepts any misspelt id in silence. The running workflow is
+    therefore looked up on the call stack, which works the same for the command line and for the Python interface.
+
+    Returns:
+        `(config, folder)`, or None outside a `ConfigWorkflow`.
+    """
+    frame = inspect.currentframe()
+    while frame is not None:
+        owner = frame.f_locals.get("self")
+        if isinstance(owner, ConfigWorkflow):
+            return dict(owner.parser.config or {}), Path(owner.config_root_path)
+        frame = frame.f_back
+    return None
+
+
+def bundle_root() -> str:
+    """Folder of the bundle that is running: the parent of its configs folder; `.` outside a workflow."""
+    found = effective_config()
+    return "." if found is None else str(found[1].resolve().parent)
+
+
+def is_stage_config(config: Mapping[str, Any]) -> bool:
+    """True for a config that runs by itself; an overlay has no `run`."""
+    return "run" in config
+
+
+def known_ids(configs: Path) -> set[str]:
+    """Top-level ids of all configs of a bundle that run by themselves."""
+    ids: set[str] = set()
+    for path in sorted(configs.glob("*.yaml")):
+        config = ConfigParser.load_config_file(str(path))
+        if is_stage_config(config):
+            ids.update(config)
+    return ids
+
+
+def check_ids(ids: set[str], configs: Path, source: str) -> None:
+    """Refuse top-level ids that no config of the bundle has.
+
+    Raises:
+        InputError: naming the unknown ids, where they came from, and the nearest known one.
+    """
+    import difflib
+
+    known = known_ids(configs)
+    unknown = sorted(ids - known - {"_meta_"})
+    if not unknown:
+        return
+    hints = []
+    for name in unknown:
+        near = difflib.get_close_matches(name, sorted(known), n=1)
+        hints.append(f"'{name}'" + (f" (did you mean '{near[0]}'?)" if near else ""))
+    raise InputError(f"{source}: unknown id {', '.join(hints)}; no config of {configs.parent.name} has it")
+
+
+def config_hash(config: Mapping[str, Any]) -> str:
+    """First 16 hex digits of SHA-256 of a config's canonical JSON, ids of place left out."""
+    kept = {key: value for key, value in config.items() if key not in PLACE_IDS}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:16]

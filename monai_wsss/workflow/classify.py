@@ -1,0 +1,163 @@
+"""classify: train a classifier; image-level labels are the only supervision."""
+
+import logging
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.metrics import Loss
+from monai.data import DataLoader, Dataset
+from monai.engines import SupervisedEvaluator, SupervisedTrainer
+from monai.handlers import LrScheduleHandler, ValidationHandler
+from monai.transforms import Compose, Transform
+
+from monai_wsss.data import slice_items
+from monai_wsss.engines import (
+    EpochLog,
+    EpochSeed,
+    ResumableCheckpoint,
+    loss_output,
+    prepare_classification_batch,
+    to_device,
+    training_sampler,
+)
+from monai_wsss.engines import load_weights
+from monai_wsss.errors import InputError
+from monai_wsss.losses import WeightedBCELoss
+from monai_wsss.metrics import auc, expected_calibration_error, f1
+from monai_wsss.networks import ResNetClassifier, load_backbone
+from monai_wsss.transforms import LoadSliced
+from monai_wsss.workflow.cached_stage import CachedStage
+from monai_wsss.workflow.tracking import Tracker
+
+logger = logging.getLogger(__name__)
+
+
+class ClassifyStage(CachedStage):
+    """Trains the classifier on slices; the epoch with the lowest validation loss on image-level labels is kept.
+
+    Args:
+        network: classifier with `features`, `class_weight` and `forward`.
+        augmentation: random transforms of an item's `image`.
+        epochs: passes over the training slices.
+        batch_size: slices a step.
+        learning_rate: of Adam, at the start of the poly schedule lr = lr_0 (1 - step / steps)^power.
+        poly_power: gamma of the schedule.
+        weight_decay: L2 weight lambda.
+        positive_share: probability that a drawn slice has a positive label; None draws all slices once an epoch.
+        positive_weight: weight of positive labels in the loss.
+        backbone_weights: weights file of the trunk (torchvision's key names), or None.
+        amp: mixed precision on GPUs.
+        num_workers: processes that load data.
+    """
+
+    name = "classify"
+    writes = "classifier"
+    trains = True
+
+    def __init__(
+        self,
+        network: ResNetClassifier,
+        augmentation: Transform,
+        epochs: int,
+        batch_size: int,
+        learning_rate: float,
+        poly_power: float = 0.9,
+        weight_decay: float = 0.0,
+        positive_share: float | None = None,
+        positive_weight: float | None = None,
+        backbone_weights: str | None = None,
+        amp: bool = True,
+        num_workers: int = 0,
+        **place: Any,
+    ) -> None:
+        super().__init__(**place)
+        self.network = network
+        self.transform = Compose([LoadSliced(keys=["image"]), augmentation])
+        self.epochs, self.batch_size, self.num_workers = epochs, batch_size, num_workers
+        self.learning_rate, self.poly_power, self.weight_decay = learning_rate, poly_power, weight_decay
+        self.positive_share, self.positive_weight = positive_share, positive_weight
+        self.backbone_weights = backbone_weights
+        self.amp = amp and self.device.type == "cuda"
+
+    def items(self, split: str) -> list[dict[str, Any]]:
+        """Slices of a split with at least one known label.
+
+        Raises:
+            InputError: the split has none, or training lacks one of the two answers.
+        """
+        found = slice_items(self.dataset.cases(split), self.cache, len(self.dataset.labels))
+        found = [item for item in found if (np.asarray(item["classes"]) >= 0).any()]
+        if not found:
+            raise InputError(f"{self.dataset_dir / 'dataset.json'}: no labelled slice in {split}; change the split")
+        return found
+
+    def work(self, tracker: Tracker) -> dict[str, Any]:
+        """Train; write `model.pt` and the validation scores."""
+        if self.backbone_weights:
+            keys = load_backbone(self.network, self.backbone_weights)
+            logger.info("classify: %d tensors from %s", len(keys), self.backbone_weights)
+        training, validation = self.items("training"), self.items("validation")
+        network = to_device(self.network, self.device)
+        loader = self._loader(training)
+        optimizer = torch.optim.Adam(network.parameters(), self.learning_rate, weight_decay=self.weight_decay)
+        schedule = torch.optim.lr_scheduler.PolynomialLR(optimizer, self.epochs * len(loader), self.poly_power)
+        evaluator = SupervisedEvaluator(
+            device=self.device,
+            val_data_loader=self._loader(validation, train=False),
+            network=network,
+            prepare_batch=prepare_classification_batch,
+            key_val_metric={"val_loss": Loss(WeightedBCELoss(), output_transform=loss_output)},
+            metric_cmp_fn=lambda now, best: now < best,
+            decollate=False,
+            amp=self.amp,
+        )
+        state = {"network": network, "optimizer": optimizer, "schedule": schedule}
+        trainer = SupervisedTrainer(
+            device=self.device,
+            max_epochs=self.epochs,
+            train_data_loader=loader,
+            network=network,
+            optimizer=optimizer,
+            loss_function=WeightedBCELoss(self.positive_weight),
+            prepare_batch=prepare_classification_batch,
+            decollate=False,
+            amp=self.amp,
+            train_handlers=[
+                EpochSeed(self.seed, self.transform),
+                LrScheduleHandler(schedule, print_lr=False, epoch_level=False),
+                ValidationHandler(1, validator=evaluator),
+                EpochLog(tracker.log_metrics, evaluator, self.name),
+                ResumableCheckpoint(self.folder, state, evaluator),
+            ],
+        )
+        trainer.run()
+        load_weights(self.network, self.folder / "model.pt").to(self.device)
+        return {"best_epoch": evaluator.state.best_metric_epoch, **self._validation_scores(validation)}
+
+    def _loader(self, items: list[dict[str, Any]], train: bool = True) -> DataLoader:
+        dataset = Dataset(items, self.transform if train else LoadSliced(keys=["image"]))
+        return DataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            sampler=training_sampler(dataset, items, self.positive_share) if train else None,
+            drop_last=train and len(items) > self.batch_size,  # a last batch of one has no batch statistics
+            num_workers=self.num_workers,
+            pin_memory=self.device.type == "cuda",
+        )
+
+    @torch.no_grad()
+    def _validation_scores(self, items: list[dict[str, Any]]) -> dict[str, float]:
+        """AUC, F1 and calibration error on the validation slices, mean over the classes where they are defined."""
+        self.network.eval()
+        logits = [self.network(batch["image"].to(self.device)).cpu() for batch in self._loader(items, train=False)]
+        probability = torch.cat(logits).float().sigmoid()
+        truth = torch.stack([torch.as_tensor(item["classes"]) for item in items])
+        means = {}
+        for name, score in (("val_auc", auc), ("val_f1", f1), ("val_ece", expected_calibration_error)):
+            known = [truth[:, k] >= 0 for k in range(truth.shape[1])]
+            values = [score(probability[rows, k], truth[rows, k]) for k, rows in enumerate(known)]
+            defined = [value for value in values if value is not None]
+            if defined:
+                means[name] = float(np.mean(defined))
+        return means

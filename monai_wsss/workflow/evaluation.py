@@ -1,0 +1,293 @@
+"""Score predicted label maps against true ones: the only place that may read a true mask."""
+
+import csv
+import math
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import torch
+from nibabel.filebasedimages import ImageFileError
+from torch import Tensor
+
+from monai_wsss.data.atomic import write_json
+from monai_wsss.errors import InputError
+from monai_wsss.metrics import ECE_BINS, LESION_RULE, CaseCounts, count_case, summarise
+
+_SUFFIXES = (".nii.gz", ".nii")
+_SLICE_COLUMNS = ("case", "slice", "class", "probability")
+# {case: {class: {slice: probability}}}
+_Probabilities = dict[str, dict[str, dict[int, float]]]
+
+DEFINITIONS = {
+    "interval": "95 % percentile bootstrap over patients, all slices of a drawn patient together, 2000 resamples",
+    "patients.dice": "2 TP / (2 TP + FP + FN) over all voxels of a patient; 1 if truth and prediction are both empty",
+    "positives": "mean over slices (third array axis) whose truth holds the label",
+    "negatives": "slices and cases whose truth does not hold the label; clean = not one predicted voxel",
+    "lesions": LESION_RULE,
+    "dataset": "one confusion matrix of all voxels; mIoU includes the background, Dice does not",
+    "papers.dice_empty_is_one": "mean over all slices; 1 where truth and prediction are both empty",
+    "classification": f"of slices; F1 at probability 0.5; ECE of the positive class in {ECE_BINS} equal bins; "
+    "auc_slice_position: AUC of closeness to the middle slice alone",
+    "classes": "with several labels each score is the mean over the labels, and `classes` holds every label's own",
+    "missing": "a truth without a prediction is scored as an empty prediction",
+    "skipped": "a case that cannot be read or compared is not scored",
+}
+
+
+def evaluate(
+    pred: Path,
+    truth: Path | Mapping[str, Path],
+    out: Path | None,
+    patients: Mapping[str, str] | None = None,
+    labels: Sequence[str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Score a folder of label maps (0 background, 1..K) and write the scores as JSON.
+
+    Files match by stem (``<case>.nii.gz`` or ``.nii``); one case at a time is in memory. With one label a mask may hold
+    any single non-zero value, such as 255. A truth without a prediction counts as an empty prediction and is listed
+    under ``missing``; a prediction without a truth is listed under ``unmatched``; a case that cannot be read or whose
+    shape or affine differ is listed under ``skipped`` with its reason, and the others are scored.
+
+    Args:
+        pred: folder of predictions; its ``slices.csv``, if there, holds the classifier's slice probabilities.
+        truth: folder of true masks, or the file of every case that is to be scored.
+        out: the JSON file to write; None writes nothing.
+        patients: patient of each case; a case not named is its own patient.
+        labels: names of the labels 1..K; taken from ``slices.csv``, else from the values found, if None.
+        progress: called with the number of cases done and the number of all cases.
+
+    Returns:
+        What the file holds: the scores of ``summarise`` with ``labels``, ``definitions`` and the three lists.
+
+    Raises:
+        InputError: a folder without label maps, no case in common, a bad ``slices.csv``, or no case can be scored.
+    """
+    predictions = find_label_maps(pred)
+    truths = dict(truth) if isinstance(truth, Mapping) else find_label_maps(truth)
+    if not truths.keys() & predictions.keys():
+        where = "the given truths" if isinstance(truth, Mapping) else f"{truth}"
+        raise InputError(f"{pred}: no file name in common with {where}; name a prediction as its truth")
+    probabilities = _read_probabilities(Path(pred) / "slices.csv")
+    names = list(labels) if labels is not None else _find_labels(probabilities, predictions, truths)
+    if unknown := {name for of_class in probabilities.values() for name in of_class} - set(names):
+        known = ", ".join(names)
+        raise InputError(f"{Path(pred) / 'slices.csv'}: class {min(unknown)} is not one of the labels {known}")
+
+    counted: list[CaseCounts] = []
+    skipped: list[dict[str, str]] = []
+    for done, (case, file) in enumerate(sorted(truths.items()), start=1):
+        try:
+            true, true_affine = _read_label_map(Path(file), len(names))
+            predicted = torch.zeros_like(true)
+            if case in predictions:
+                predicted, affine = _read_label_map(predictions[case], len(names))
+                _check_geometry(predictions[case], predicted.shape, affine, true.shape, true_affine)
+            probability = _slice_table(probabilities.get(case), names, len(true), Path(pred) / "slices.csv", case)
+        except InputError as error:
+            skipped.append({"file": str(predictions.get(case, file)), "reason": str(error)})
+        else:
+            patient = (patients or {}).get(case, case)
+            counted.append(
+                count_case(
+                    case,
+                    predicted,
+                    true,
+                    len(names),
+                    patient=patient,
+                    probability=probability,
+                    missing=case not in predictions,
+                )
+            )
+        if progress is not None:
+            progress(done, len(truths))
+    if not counted:
+        raise InputError(f"{pred}: none of {len(skipped)} cases could be scored; the first: {skipped[0]['reason']}")
+
+    unmatched = sorted(predictions.keys() - truths.keys())
+    result: dict[str, Any] = {"labels": names, **summarise(counted, names)}
+    result["counts"] |= {"unmatched": len(unmatched), "skipped": len(skipped)}
+    result["missing"] = [case.case for case in counted if case.missing]
+    result["unmatched"] = unmatched
+    result["skipped"] = skipped
+    result["definitions"] = DEFINITIONS
+    if out is not None:
+        write_json(Path(out), result)
+    return result
+
+
+def find_label_maps(folder: Path) -> dict[str, Path]:
+    """NIfTI files of a folder (not of folders in it) by case: the file name without ``.nii`` or ``.nii.gz``.
+
+    Raises:
+        InputError: no such folder, no NIfTI file in it, or two files of one case.
+    """
+    if not Path(folder).is_dir():
+        raise InputError(f"{folder}: no such folder; give the folder of the label maps (.nii or .nii.gz)")
+    files: dict[str, Path] = {}
+    for file in sorted(Path(folder).iterdir()):
+        suffix = next((suffix for suffix in _SUFFIXES if file.name.lower().endswith(suffix)), None)
+        if suffix is None or file.name.startswith(".") or not file.is_file():
+            continue
+        case = file.name[: -len(suffix)]
+        if case in files:
+            raise InputError(f"{file}: {files[case].name} is the same case; keep one of the two")
+        files[case] = file
+    if not files:
+        raise InputError(f"{folder}: holds no label map; expected files named CASE.nii.gz or CASE.nii")
+    return files
+
+
+def format_table(result: Mapping[str, Any]) -> str:
+    """The scores of ``evaluate`` as a few lines of text for the command line."""
+    counts, negatives, lesions = result["counts"], result["negatives"], result["lesions"]
+    dataset, classifier = result["dataset"], result["classification"]
+    rows = [
+        ("Dice per patient", _interval(result["patients"]["dice"], "patients")),
+        ("Dice, positive slices", _interval(result["positives"]["dice"], "n", "slices")),
+        ("IoU, positive slices", _interval(result["positives"]["iou"], "n", "slices")),
+        ("Lesion-wise F1", f"{_text(lesions['f1'])}  (TP {lesions['tp']}, FP {lesions['fp']}, FN {lesions['fn']})"),
+        ("Clean negative slices", f"{_text(negatives['clean'])}  ({_text(negatives['voxels'], 1)} voxels on average)"),
+        ("Data-set mIoU", f"{_text(dataset['miou'])}  (Dice {_text(dataset['dice'])})"),
+        ("Pixel accuracy", _text(dataset["pixel_accuracy"])),
+        ("Dice, empty slices = 1", _text(result["papers"]["dice_empty_is_one"])),
+    ]
+    if classifier["slices"]:
+        beside = f"slice position alone {_text(classifier['auc_slice_position'])}"
+        rows.append(("Classifier AUC", f"{_text(classifier['auc'])}  ({beside})"))
+        rows.append(("Classifier F1, ECE", f"{_text(classifier['f1'])}, {_text(classifier['ece'])}"))
+    for name, scores in result.get("classes", {}).items():
+        rows.append((f"  {name}, per patient", _interval(scores["patients"]["dice"], "patients")))
+    sizes = ", ".join(f"{counts[key]} {key.replace('_', ' ')}" for key in ("patients", "cases", "slices"))
+    width = max(len(name) for name, _ in rows)
+    lines = [f"{sizes} ({counts['positive_slices']} positive)", *(f"{name:<{width}}  {value}" for name, value in rows)]
+    if result["missing"]:
+        lines.append(f"{counts['missing']} without a prediction, scored as empty: {_some(result['missing'])}")
+    if result["unmatched"]:
+        lines.append(f"{counts['unmatched']} without a truth, not scored: {_some(result['unmatched'])}")
+    lines += [f"skipped: {item['reason']}" for item in result["skipped"]]
+    return "\n".join(lines)
+
+
+def _read_label_map(file: Path, num_labels: int) -> tuple[Tensor, np.ndarray]:
+    """Labels 0..K of a NIfTI file as a uint8 tensor, slices first (D, H, W), and its affine."""
+    array, affine = _read_array(file)
+    values = np.unique(array.ravel(order="K"))
+    if values.size and (not np.isfinite(values).all() or (values != np.rint(values)).any()):
+        raise InputError(f"{file}: holds values that are not whole numbers; give a label map of 0..{num_labels}")
+    lesion = values[values != 0]
+    if num_labels == 1 and lesion.size == 1 and lesion[0] > 0:
+        array = array == lesion[0]
+    elif lesion.size and (lesion.min() < 0 or lesion.max() > num_labels):
+        found = _some([f"{value:g}" for value in lesion])
+        raise InputError(f"{file}: holds the values {found}, but the labels are 0..{num_labels}")
+    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(array, 2, 0), dtype=np.uint8)), affine
+
+
+def _read_array(file: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Array (H, W, D) and affine of a NIfTI file; a plane is a volume of one slice."""
+    try:
+        image = nibabel.load(file)
+        array = np.asanyarray(image.dataobj)  # type: ignore[attr-defined]
+        affine = image.affine  # type: ignore[attr-defined]
+    except (ImageFileError, OSError, EOFError, ValueError, zlib.error) as error:
+        raise InputError(f"{file}: cannot be read as NIfTI ({' '.join(str(error).split())}); write it again") from error
+    while array.ndim > 3 and array.shape[-1] == 1:
+        array = array[..., 0]
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.ndim != 3 or array.size == 0 or np.iscomplexobj(array):
+        raise InputError(f"{file}: shape {array.shape} of {array.dtype} is not a label map; give one 3D volume")
+    return array, np.eye(4) if affine is None else affine
+
+
+def _check_geometry(
+    file: Path, shape: Sequence[int], affine: np.ndarray, true_shape: Sequence[int], true_affine: np.ndarray
+) -> None:
+    """Same grid: no corner of the volume is displaced by more than a tenth of the smallest voxel side."""
+    if tuple(shape) != tuple(true_shape):
+        ours, theirs = ((h, w, d) for d, h, w in (shape, true_shape))
+        raise InputError(f"{file}: shape {ours} differs from the truth's {theirs}; predict on the source's grid")
+    depth, height, width = shape
+    corners = np.array([[i, j, k, 1] for i in (0, height) for j in (0, width) for k in (0, depth)], dtype=float)
+    shift = np.linalg.norm((corners @ (affine - true_affine).T)[:, :3], axis=1).max()
+    side = np.linalg.norm(true_affine[:3, :3], axis=0).min()
+    if not shift <= 0.1 * side:
+        raise InputError(f"{file}: its affine lies {shift:.3g} mm off the truth's; predict on the source's grid")
+
+
+def _read_probabilities(file: Path) -> _Probabilities:
+    """Slice probabilities of the classifier; an empty cell is unknown; nothing if there is no such file."""
+    table: _Probabilities = {}
+    if not file.is_file():
+        return table
+    with file.open(newline="", encoding="utf-8-sig", errors="replace") as stream:
+        reader = csv.DictReader(stream)
+        if lacking := [name for name in _SLICE_COLUMNS if name not in (reader.fieldnames or [])]:
+            raise InputError(f"{file}: has no column {lacking[0]}; expected {', '.join(_SLICE_COLUMNS)}")
+        for row in reader:
+            try:
+                index, probability = int(row["slice"]), float(row["probability"] or 0)
+            except (TypeError, ValueError):
+                index, probability = -1, math.nan
+            if index < 0 or not 0 <= probability <= 1 or not row["class"]:
+                raise InputError(f"{file}: line {reader.line_num} needs a class, a slice and a probability in [0, 1]")
+            of_class = table.setdefault(row["case"], {}).setdefault(row["class"], {})
+            if row["probability"]:
+                of_class[index] = probability
+    return table
+
+
+def _slice_table(
+    of_class: dict[str, dict[int, float]] | None, names: Sequence[str], depth: int, file: Path, case: str
+) -> Tensor | None:
+    """Probabilities (D, K) of one case, NaN where unknown; None if none is known."""
+    if not of_class or not any(of_class.values()):
+        return None
+    table = torch.full((depth, len(names)), torch.nan, dtype=torch.float64)
+    for name, values in of_class.items():
+        if values and max(values) >= depth:
+            raise InputError(f"{file}: {case} has {depth} slices, but a row for slice {max(values)}; predict it again")
+        for index, value in values.items():
+            table[index, names.index(name)] = value
+    return table
+
+
+def _find_labels(
+    probabilities: _Probabilities, predictions: Mapping[str, Path], truths: Mapping[str, Path]
+) -> list[str]:
+    """Names of the labels where none are given: those of ``slices.csv``, else one for each value in the files."""
+    if names := list(dict.fromkeys(name for of_class in probabilities.values() for name in of_class)):
+        return names
+    found: list[set[float]] = [set(), set()]
+    for seen, files in zip(found, (predictions, truths), strict=True):
+        for file in files.values():
+            try:
+                seen |= set(np.unique(_read_array(Path(file))[0].ravel(order="K")).tolist()) - {0}
+            except InputError:
+                continue  # named with its reason when it is scored
+    if all(len(values) <= 1 for values in found):
+        return ["lesion"]
+    together = sorted(found[0] | found[1])
+    if together != list(range(1, len(together) + 1)):
+        values = _some([f"{value:g}" for value in together])
+        folder = Path(next(iter(truths.values()))).parent
+        raise InputError(f"{folder}: the label maps hold the values {values}; expected 0..K, or name the labels")
+    return [f"class {index:g}" for index in together]
+
+
+def _interval(score: Mapping[str, Any], size: str, unit: str | None = None) -> str:
+    interval = "" if score["ci95"] is None else f" [{score['ci95'][0]:.3f}, {score['ci95'][1]:.3f}]"
+    return f"{_text(score['mean'])}{interval}  ({score[size]} {unit or size})"
+
+
+def _text(value: float | None, digits: int = 3) -> str:
+    return "undefined" if value is None else f"{value:.{digits}f}"
+
+
+def _some(names: Sequence[str], shown: int = 5) -> str:
+    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")

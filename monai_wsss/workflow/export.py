@@ -1,0 +1,91 @@
+"""A run as a bundle of its own."""
+
+import json
+import shutil
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from monai_wsss.data import atomic_path, write_json
+from monai_wsss.errors import InputError
+from monai_wsss.workflow.bundle_freeze import freeze_bundle, write_value
+from monai_wsss.workflow.manifest import Manifest, versions
+
+# Weights of an exported bundle stand in models/; the segmenter's name is the one that MONAI's tools look for.
+_WEIGHTS = {"segmenter/model.pt": "models/model.pt", "classifier/model.pt": "models/classifier.pt"}
+_PLACES = {
+    "segmenter_weights": "$@bundle_root + '/models/model.pt'",
+    "classifier_weights": "$@bundle_root + '/models/classifier.pt'",
+}
+
+
+def export_bundle(run: Path, out: Path) -> Path:
+    """Write a self-contained bundle: the run's configs as they were run, its weights, its model card.
+
+    Only what describes the method and pooled results goes along: no case, no patient, no path.
+
+    Raises:
+        InputError: the run is not finished, or `out` is a folder with other things in it.
+    """
+    manifest = Manifest(run)
+    for weights in _WEIGHTS:
+        if not (run / weights).exists():
+            raise InputError(f"{run / weights}: not there; finish the run first")
+    if out.exists() and any(out.iterdir()) and not (out / "configs" / "metadata.json").exists():
+        raise InputError(f"{out}: not empty and not a bundle; choose another folder")
+    freeze_bundle(run / "bundle", out, {})
+    config = out / "configs" / "inference.yaml"
+    text = config.read_text(encoding="utf-8")
+    for name, value in _PLACES.items():
+        text = write_value(text, name, value)
+    with atomic_path(config) as part:
+        part.write_text(text, encoding="utf-8")
+    (out / "models").mkdir(exist_ok=True)
+    for source, target in _WEIGHTS.items():
+        shutil.copyfile(run / source, out / target)
+    _update_metadata(out / "configs" / "metadata.json", manifest)
+    card = out / "docs" / "README.md"
+    with atomic_path(card) as part:
+        part.write_text(card.read_text(encoding="utf-8") + model_card(manifest, run), encoding="utf-8")
+    return out
+
+
+def _update_metadata(path: Path, manifest: Manifest) -> None:
+    metadata = json.loads(path.read_text(encoding="utf-8"))
+    found = versions()
+    metadata["monai_version"], metadata["pytorch_version"] = found["monai"], found["torch"].split("+")[0]
+    metadata["numpy_version"] = found["numpy"]
+    metadata["changelog"][metadata["version"]] += f" Weights trained {date.today().isoformat()}."
+    write_json(path, metadata)
+
+
+def model_card(manifest: Manifest, run: Path) -> str:
+    """Section of the README that says how these weights were made and how they scored, from the manifest."""
+    lines = ["", "## These weights", ""]
+    overlays = ", ".join(manifest.content.get("overlays", [])) or "none"
+    settings = ", ".join(f"{k}={v}" for k, v in manifest.content.get("overrides", {}).items()) or "none"
+    lines += [f"- Overlays: {overlays}. Settings: {settings}.", ""]
+    lines += ["| stage | device | threads | seconds | summary |", "|---|---|---|---|---|"]
+    for name, record in manifest.content["stages"].items():
+        summary = ", ".join(f"{k} {_text(v)}" for k, v in record.get("summary", {}).items())
+        lines.append(f"| {name} | {record['device']} | {record['threads']} | {record.get('seconds')} | {summary} |")
+    scores = run / "evaluation" / "scores.json"
+    if scores.exists():
+        result = json.loads(scores.read_text(encoding="utf-8"))
+        dice, positives = result["patients"]["dice"], result["positives"]["dice"]
+        lines += [
+            "",
+            "Test split, protocol W0 (no true mask used before scoring), mean [95 % interval]: "
+            f"Dice per patient {_interval(dice)}, on positive slices {_interval(positives)}, "
+            f"{result['counts']['patients']} patients.",
+        ]
+    return "\n".join([*lines, ""])
+
+
+def _text(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _interval(score: dict[str, Any]) -> str:
+    low, high = score["ci95"]
+    return f"{_text(score['mean'])} [{_text(low)}, {_text(high)}]"

@@ -1,0 +1,83 @@
+"""infer: masks in the source's geometry, with statistics."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ignite.engine import Engine, Events
+from monai.engines import SupervisedEvaluator
+
+from monai_wsss.data import atomic_path
+from monai_wsss.engines import SkippingDataset
+from monai_wsss.errors import InputError
+from monai_wsss.workflow.stage import Stage
+from monai_wsss.workflow.statistics import case_statistics, slice_statistics
+from monai_wsss.workflow.tracking import Tracker
+
+_STATISTICS = ("case", "class", "probability", "voxels", "ml", "components")
+_SLICES = ("case", "slice", "class", "probability", "voxels")
+_SKIPPED = ("file", "reason")
+
+
+def write_table(path: Path, header: tuple[str, ...], rows: list[list[Any]]) -> None:
+    """Write a CSV file whole."""
+    with atomic_path(path) as part, part.open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows([header, *rows])
+
+
+class InferStage(Stage):
+    """Runs the evaluator that `inference.yaml` wires: one mask a case, `statistics.csv`, `slices.csv`, `skipped.csv`.
+
+    Args:
+        evaluator: MONAI's stock evaluator; its postprocessing writes the masks and leaves the saved mask in `pred`.
+        labels: class names, for the tables.
+        weights: the checkpoint files that must be there.
+    """
+
+    name = "infer"
+    reads = ("classifier", "segmenter")
+    writes = "predictions"
+
+    def __init__(self, evaluator: SupervisedEvaluator, labels: list[str], weights: list[str], **place: Any) -> None:
+        super().__init__(**place)
+        self.evaluator, self.labels, self.weights = evaluator, labels, weights
+        self._statistics: list[list[Any]] = []
+        self._slices: list[list[Any]] = []
+        self._progress: Callable[[int, int], None] | None = None
+        evaluator.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
+
+    @property
+    def cases(self) -> SkippingDataset:
+        """The evaluator's data set."""
+        return self.evaluator.data_loader.dataset
+
+    def work(self, tracker: Tracker) -> dict[str, Any]:
+        """Predict the test split of the prepared folder."""
+        self.labels = self.dataset.labels
+        if len(self.cases.data) == 0:
+            raise InputError(f"{self.dataset_dir / 'dataset.json'}: no test case; change the split")
+        return self.predict(self.folder)
+
+    def predict(self, folder: Path, progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:
+        """Write masks and tables into `folder`; returns the counts of cases done and skipped."""
+        for path in self.weights:
+            if not Path(path).exists():
+                raise InputError(f"{path}: no such weights; train first")
+        self._statistics, self._slices, self._progress = [], [], progress
+        self.evaluator.run()
+        write_table(folder / "statistics.csv", _STATISTICS, self._statistics)
+        write_table(folder / "slices.csv", _SLICES, self._slices)
+        write_table(folder / "skipped.csv", _SKIPPED, [list(row) for row in self.cases.skipped])
+        done = len(self.cases.data) - len(self.cases.skipped)
+        return {"cases": done, "skipped": len(self.cases.skipped)}
+
+    def _collect(self, engine: Engine) -> None:
+        """One case is done: its rows of both tables."""
+        for output, item in zip(engine.state.output, engine.state.batch["case"], strict=True):
+            mask = output["pred"]
+            probability = engine.inferer.probabilities[0].cpu() if engine.inferer.probabilities is not None else None
+            self._statistics += case_statistics(item, mask, probability, self.labels)
+            self._slices += slice_statistics(item, mask, probability, self.labels)
+        if self._progress is not None:
+            self._progress(engine.state.iteration + len(self.cases.skipped), len(self.cases.data))

@@ -1,0 +1,84 @@
+"""Small pictures of a few fixed validation slices, for the eye and for MLflow."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+from skimage.segmentation import find_boundaries
+
+from monai_wsss.data import Case, PreparedDataset, atomic_path
+from monai_wsss.workflow.tracking import Tracker
+
+_TITLE = 14  # pixels
+_COLOURS = ((230, 60, 60), (60, 160, 240), (250, 190, 40), (120, 200, 90))
+
+
+def picture_slices(dataset: PreparedDataset, count: int = 4) -> list[tuple[Case, int]]:
+    """Up to `count` labelled-positive slices of the validation split: the middle one of each of the first cases."""
+    chosen = []
+    for case in dataset.cases("validation"):
+        rows = np.asarray(case.slice_classes if case.slice_classes is not None else [case.classes])
+        positive = np.flatnonzero((rows == 1).any(axis=1))
+        if len(positive):
+            chosen.append((case, int(positive[len(positive) // 2])))
+    return chosen[:count]
+
+
+def _grey(image: np.ndarray) -> np.ndarray:
+    low, high = float(image.min()), float(image.max())
+    scaled = (image - low) / max(high - low, 1e-6)
+    return np.repeat((scaled * 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def _paint(image: np.ndarray, overlay: np.ndarray | None) -> np.ndarray:
+    """Heat for a map in [0, 1], an outline a class for a label map."""
+    canvas = _grey(image)
+    if overlay is None:
+        return canvas
+    if np.issubdtype(overlay.dtype, np.floating):
+        weight = 0.6 * np.clip(overlay.astype(np.float32), 0, 1)[..., None]
+        return (canvas * (1 - weight) + np.array([255, 80, 0]) * weight).astype(np.uint8)
+    for label in np.unique(overlay[(overlay > 0) & (overlay < 255)]):
+        outline = find_boundaries(overlay == label, mode="inner")
+        canvas[outline] = _COLOURS[(int(label) - 1) % len(_COLOURS)]
+    return canvas
+
+
+def save_panel(
+    path: Path,
+    images: Mapping[str, Sequence[np.ndarray]],
+    overlays: Mapping[str, Sequence[np.ndarray]],
+    tracker: Tracker | None = None,
+    zoom: int = 2,
+) -> None:
+    """Write a PNG with one row a title and one column a slice.
+
+    Args:
+        path: file to write; nothing is written without a slice.
+        images: slices `(W, H)` by the row's title, first axis towards the patient's left, second towards the back.
+        overlays: by title, maps in [0, 1] (drawn as heat) or label maps (drawn as outlines), same shapes.
+        tracker: receives the picture.
+        zoom: enlargement.
+    """
+    if not any(len(row) for row in images.values()):
+        return
+    rows = []
+    for title, row in images.items():
+        marks = overlays.get(title, [None] * len(row))
+        tiles = [_paint(image, mark).swapaxes(0, 1) for image, mark in zip(row, marks, strict=True)]
+        strip = Image.fromarray(np.concatenate(tiles, axis=1))
+        strip = strip.resize((strip.width * zoom, strip.height * zoom), Image.Resampling.NEAREST)
+        page = Image.new("RGB", (strip.width, strip.height + _TITLE))
+        ImageDraw.Draw(page).text((3, 1), title, fill=(255, 255, 255))
+        page.paste(strip, (0, _TITLE))
+        rows.append(page)
+    panel = Image.new("RGB", (rows[0].width, sum(row.height for row in rows)))
+    top = 0
+    for row in rows:
+        panel.paste(row, (0, top))
+        top += row.height
+    with atomic_path(path) as part:
+        panel.save(part)
+    if tracker is not None:
+        tracker.log_picture(path)

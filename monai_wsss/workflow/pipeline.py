@@ -1,0 +1,123 @@
+"""All stages of a bundle, in its order."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch.distributed as dist
+from monai.bundle import ConfigParser, ConfigWorkflow
+
+from monai_wsss.data import PreparedDataset
+from monai_wsss.errors import InputError
+from monai_wsss.workflow.bundle_config import check_ids, effective_config, known_ids
+from monai_wsss.workflow.bundle_freeze import freeze_bundle, overlay_values
+from monai_wsss.workflow.manifest import Manifest
+from monai_wsss.workflow.start import start
+
+logger = logging.getLogger(__name__)
+
+
+class Pipeline:
+    """Runs the stages that `pipeline.yaml` names; those that ended well with the same config and inputs are skipped.
+
+    The bundle's configs are first written to `<run>/bundle` with overlays and settings in place: each stage runs from
+    that copy, which says in one place what was run and needs the original no more.
+
+    Args:
+        bundle_root: bundle folder.
+        dataset_dir: prepared folder.
+        output_dir: run folder.
+        stages: names of the stages in order; stage NAME is `configs/<config>.yaml` of `{name, config}`.
+        overlays: names of overlays, later ones winning.
+        overrides: top-level ids and values, over the overlays'; None takes those given to `monai.bundle run`.
+        device: device id of every stage.
+        tracking_uri: tracking id of every stage.
+        from_stage: run this stage and the later ones even if they are done.
+        until_stage: last stage to run.
+        progress: called with each stage's name before it runs.
+
+    Raises:
+        InputError: unknown overlay, id or stage, or a data folder that is not a prepared one.
+    """
+
+    def __init__(
+        self,
+        bundle_root: str,
+        dataset_dir: str,
+        output_dir: str,
+        stages: Sequence[Mapping[str, str]] | None = None,
+        overlays: Sequence[str] = (),
+        overrides: Mapping[str, Any] | None = None,
+        device: str = "auto",
+        tracking_uri: str = "auto",
+        from_stage: str | None = None,
+        until_stage: str | None = None,
+        progress: Callable[[str], None] | None = None,
+    ) -> None:
+        self.bundle, self.dataset_dir, self.run_folder = Path(bundle_root), Path(dataset_dir), Path(output_dir)
+        path = self.bundle / "configs" / "pipeline.yaml"
+        if not path.exists():
+            raise InputError(f"{self.bundle}: not a bundle with a pipeline (no configs/pipeline.yaml)")
+        self.own = ConfigParser.load_config_file(str(path))
+        self.stages = list(stages if stages is not None else self.own["stages"])
+        self.overlays = [overlays] if isinstance(overlays, str) else list(overlays)
+        self.overrides = dict(self._given() if overrides is None else overrides)
+        self.device, self.tracking_uri, self.progress = device, tracking_uri, progress
+        names = [stage["name"] for stage in self.stages]
+        for name in (from_stage, until_stage):
+            if name and name not in names:
+                raise InputError(f"no stage '{name}'; {self.bundle.name} has {', '.join(names)}")
+        self.forced = set(names[names.index(from_stage) :]) if from_stage else set()
+        self.wanted = names[: names.index(until_stage) + 1] if until_stage else names
+
+    def _given(self) -> dict[str, Any]:
+        """Ids of other stages given to this config on the command line of `monai.bundle run`."""
+        found = effective_config()
+        return {} if found is None else {k: v for k, v in found[0].items() if k not in self.own and k != "_meta_"}
+
+    def freeze(self) -> Path:
+        """Write `<run>/bundle` and the top of run.json."""
+        dataset = PreparedDataset.read(self.dataset_dir)
+        values: dict[str, Any] = {}
+        if "labels" in known_ids(self.bundle / "configs"):
+            values["labels"] = list(dataset.labels)
+        values |= overlay_values(self.bundle, self.overlays) | self.overrides
+        check_ids(set(values), self.bundle / "configs", "--set")
+        target = self.run_folder / "bundle"
+        if not dist.is_initialized() or dist.get_rank() == 0:
+            if self.bundle.resolve() != target.resolve():
+                freeze_bundle(self.bundle, target, values)
+            Manifest(self.run_folder).set(
+                bundle=self.bundle.resolve().name, overlays=self.overlays, overrides=self.overrides
+            )
+        if dist.is_initialized():
+            dist.barrier()
+        return target
+
+    def run(self) -> dict[str, Any]:
+        """Run the stages; returns their records by name."""
+        start(str(self.dataset_dir), distributed=bool(self._distributed()))
+        bundle = self.freeze()
+        records = {}
+        for stage in self.stages:
+            if stage["name"] not in self.wanted:
+                continue
+            if self.progress is not None:
+                self.progress(stage["name"])
+            workflow = ConfigWorkflow(
+                config_file=str(bundle / "configs" / stage["config"]),
+                logging_file=False,
+                dataset_dir=str(self.dataset_dir),
+                output_dir=str(self.run_folder),
+                device=self.device,
+                tracking_uri=self.tracking_uri,
+            )
+            workflow.initialize()
+            workflow.parser.get_parsed_content("stage").force = stage["name"] in self.forced
+            records[stage["name"]] = workflow.run()[-1]
+            workflow.finalize()
+        return records
+
+    def _distributed(self) -> bool:
+        return bool((overlay_values(self.bundle, self.overlays) | self.overrides).get("distributed", False))

@@ -1,0 +1,61 @@
+"""Training items of the segmenter: slices with their pseudo masks."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from monai_wsss.data import PreparedDataset, slice_items
+from monai_wsss.errors import InputError
+from monai_wsss.transforms import GridPreprocessing
+from monai_wsss.workflow.cached_stage import SPLITS, open_cache
+
+
+def pseudo_mask_items(
+    dataset_dir: str,
+    output_dir: str,
+    split: str,
+    preprocessing: GridPreprocessing,
+    negatives_per_positive: float | None = None,
+    seed: int = 0,
+) -> list[dict[str, Any]]:
+    """Slices of a split with `image`, `refined` and `crf` as `(file, index)`, see `LoadSliced`.
+
+    Kept are slices labelled negative for every class, and positive ones whose refined mask is not empty (an empty mask
+    would teach that a positive slice is background).
+
+    Args:
+        dataset_dir: prepared folder.
+        output_dir: run folder with `pseudo_masks/`.
+        split: `training` or `validation`.
+        preprocessing: whose cache is read.
+        negatives_per_positive: at most this many negative slices for each positive one, drawn with `seed`; None = all.
+        seed: seed of the draw.
+
+    Raises:
+        InputError: pseudo masks are missing, or no positive slice has one.
+    """
+    dataset = PreparedDataset.read(Path(dataset_dir))
+    cases = dataset.cases(split)
+    masks = Path(output_dir) / "pseudo_masks"
+    cache = open_cache(Path(dataset_dir), [case for name in SPLITS for case in dataset.cases(name)], preprocessing)
+    extra = {"refined": masks / "refined", "crf": masks / "crf"}
+    for case in cases:
+        if not (extra["refined"] / f"{case.case}.npy").exists():
+            raise InputError(f"{masks}: no pseudo mask of {case.case}; run the refine stage first")
+    positive, negative = [], []
+    for item in slice_items(cases, cache, len(dataset.labels), extra):
+        classes = np.asarray(item["classes"])
+        if (classes == 0).all():
+            negative.append(item)
+        elif (classes == 1).any():
+            path, index = item["refined"]
+            if np.load(path, mmap_mode="r")[index].any():
+                positive.append(item)
+    if not positive:
+        raise InputError(f"{masks}: no positive slice of {split} has a pseudo mask; look at the preview, lower threshold")
+    if negatives_per_positive is not None and len(negative) > negatives_per_positive * len(positive):
+        keep = round(negatives_per_positive * len(positive))
+        drawn = np.random.default_rng(seed).choice(len(negative), size=keep, replace=False)
+        negative = [negative[i] for i in sorted(drawn)]
+    return positive + negative

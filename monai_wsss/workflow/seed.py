@@ -1,0 +1,88 @@
+"""seed: multi-scale class maps of the classifier, one file per case."""
+
+import csv
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from monai.inferers import Inferer
+
+from monai_wsss.data import Case, atomic_path, write_array
+from monai_wsss.engines import load_weights
+from monai_wsss.networks import ResNetClassifier
+from monai_wsss.ops import gate_class_maps, normalize_class_maps
+from monai_wsss.workflow.cached_stage import SPLITS, CachedStage
+from monai_wsss.workflow.pictures import picture_slices, save_panel
+from monai_wsss.workflow.tracking import Tracker
+
+
+class SeedStage(CachedStage):
+    """Writes `seeds/<case>.npy`, float16 `(D, K, H, W)` in [0, 1]: min-max normalised, gated class maps.
+
+    Maps are gated by the image-level label in training and validation (unknown counts as absent) and by the
+    classifier's own probability in the test split, whose labels this stage does not read. Gated slices are zero.
+    `slices.csv` holds the classifier's probability of each slice.
+
+    Args:
+        network: classifier; its weights are read from `classifier/model.pt`.
+        inferer: makes raw class maps `(B, K, H, W)` of a batch, for example `MultiScaleCAMInferer`.
+        batch_size: slices at once.
+        gate_probability: probability from which a test slice counts as positive.
+    """
+
+    name = "seed"
+    reads = ("classifier",)
+    writes = "seeds"
+
+    def __init__(
+        self, network: ResNetClassifier, inferer: Inferer, batch_size: int, gate_probability: float = 0.5, **place: Any
+    ) -> None:
+        super().__init__(**place)
+        self.network, self.inferer = network, inferer
+        self.batch_size, self.gate_probability = batch_size, gate_probability
+
+    def _batches(self, case: Case) -> Iterator[torch.Tensor]:
+        yield from self.volume(case).split(self.batch_size)
+
+    @torch.no_grad()
+    def probabilities(self, case: Case) -> torch.Tensor:
+        """Classifier's probability of each slice and class, `(D, K)`."""
+        return torch.cat([self.network(batch.to(self.device)).float().sigmoid().cpu() for batch in self._batches(case)])
+
+    @torch.no_grad()
+    def maps(self, case: Case, present: torch.Tensor) -> torch.Tensor:
+        """Normalised class maps of the slices and classes in `present` `(D, K)`; zeros elsewhere."""
+        volume = self.volume(case)
+        maps = torch.zeros(len(volume), present.shape[1], *volume.shape[2:])
+        for rows in present.any(dim=1).nonzero().flatten().split(self.batch_size):
+            raw = self.inferer(volume[rows].to(self.device), self.network).float()
+            maps[rows] = gate_class_maps(normalize_class_maps(raw), present[rows].to(raw.device)).cpu()
+        return maps
+
+    def work(self, tracker: Tracker) -> dict[str, Any]:
+        """Write the maps of every case."""
+        load_weights(self.network, self.run_folder / "classifier" / "model.pt").to(self.device).eval()
+        rows: list[list[Any]] = []
+        gated_on = slices = 0
+        for split in SPLITS:
+            for case in self.dataset.cases(split):
+                probability = self.probabilities(case)
+                if split == "test":
+                    present = probability >= self.gate_probability
+                else:
+                    present = torch.from_numpy(self.slice_labels(case, len(probability))) == 1
+                write_array(self.folder / f"{case.case}.npy", self.maps(case, present).half().numpy())
+                gated_on, slices = gated_on + int(present.any(dim=1).sum()), slices + len(probability)
+                for index, values in enumerate(probability.tolist()):
+                    rows += [[case.case, index, label, f"{p:.4f}"] for label, p in zip(self.dataset.labels, values)]
+        with atomic_path(self.folder / "slices.csv") as part, part.open("w", newline="", encoding="utf-8") as stream:
+            csv.writer(stream).writerows([["case", "slice", "class", "probability"], *rows])
+        self._picture(tracker)
+        return {"slices": slices, "slices_with_maps": gated_on}
+
+    def _picture(self, tracker: Tracker) -> None:
+        chosen = picture_slices(self.dataset)
+        images = [self.volume(case)[i, 0].numpy() for case, i in chosen]
+        maps = [np.load(self.folder / f"{case.case}.npy", mmap_mode="r")[i].max(0) for case, i in chosen]
+        save_panel(self.folder / "preview.png", {"image": images, "class map": images}, {"class map": maps}, tracker)

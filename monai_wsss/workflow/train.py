@@ -1,0 +1,63 @@
+"""train: the segmenter, supervised by pseudo masks in training and validation alike."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from monai.engines import SupervisedEvaluator, SupervisedTrainer
+
+from monai_wsss.engines import EpochLog
+from monai_wsss.engines import load_weights
+from monai_wsss.workflow.cached_stage import CachedStage
+from monai_wsss.workflow.pictures import picture_slices, save_panel
+from monai_wsss.workflow.tracking import Tracker
+
+
+class TrainStage(CachedStage):
+    """Runs the trainer that `train.yaml` wires and tracks it.
+
+    The trainer's own handlers save `segmenter/model.pt`, the epoch that agrees best with the validation split's pseudo
+    masks.
+
+    Args:
+        trainer: MONAI's stock trainer.
+        evaluator: MONAI's stock evaluator, run after each epoch by the trainer.
+        network: the network, not wrapped, for the preview picture.
+    """
+
+    name = "train"
+    reads = ("pseudo_masks",)
+    writes = "segmenter"
+    trains = True
+
+    def __init__(
+        self, trainer: SupervisedTrainer, evaluator: SupervisedEvaluator, network: torch.nn.Module, **place: Any
+    ) -> None:
+        super().__init__(**place)
+        self.trainer, self.evaluator, self.network = trainer, evaluator, network
+
+    def work(self, tracker: Tracker) -> dict[str, Any]:
+        """Train; write `model.pt` and a preview."""
+        # After the handlers that validate and before the one that removes the resume file
+        EpochLog(tracker.log_metrics, self.evaluator, self.name).attach(self.trainer)
+        self.trainer.run()
+        load_weights(self.network, self.folder / "model.pt").to(self.device).eval()
+        chosen = picture_slices(self.dataset)
+        images = [self.volume(case)[i] for case, i in chosen]
+        with torch.no_grad():
+            logits = [self.network(image[None].to(self.device)).cpu() for image in images]
+        labels = [self._labels(values)[0] for values in logits]
+        pictures = [image[0].numpy() for image in images]
+        save_panel(self.folder / "preview.png", {"segmenter": pictures}, {"segmenter": labels}, tracker)
+        state = self.evaluator.state
+        return {
+            "training_slices": len(self.trainer.data_loader.dataset),
+            "validation_slices": len(self.evaluator.data_loader.dataset),
+            "best_epoch": state.best_metric_epoch,
+            "agreement": state.best_metric,
+        }
+
+    @staticmethod
+    def _labels(logits: torch.Tensor) -> np.ndarray:
+        labels = logits.argmax(1) if logits.shape[1] > 1 else logits[:, 0] > 0
+        return labels.to(torch.uint8).numpy()

@@ -1,0 +1,119 @@
+import json
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from benchmarks.__main__ import app
+from benchmarks.baselines import all_background, brightest_blob, position_prior
+from monai_wsss.data import Case, PreparedDataset
+from monai_wsss.transforms import GridPreprocessing
+
+
+def disc(size=40, radius=16):
+    row, column = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
+    return (row - size // 2) ** 2 + (column - size // 2) ** 2 <= radius**2
+
+
+@pytest.fixture
+def head():
+    """Two slices: a bright scalp, a large and a small bright square inside; the second slice is air."""
+    body = torch.stack([disc(), torch.zeros(40, 40, dtype=torch.bool)])
+    volume = body.float()
+    volume[0][disc() & ~disc(radius=14)] = 9.0
+    volume[0, 14:18, 14:18] = 3.0
+    volume[0, 24:26, 24:26] = 4.0
+    return volume, body
+
+
+def test_all_background(head):
+    mask = all_background(head[0])
+    assert mask.shape == head[0].shape and mask.dtype == torch.bool and not mask.any()
+
+
+def test_blob_is_the_larger_bright_square_not_the_scalp(head):
+    # body of about 800 pixels: diameter 32, rim 3.2; inside about 500 pixels, of which 20 (4 %) are bright
+    mask = brightest_blob(*head)
+    expected = torch.zeros_like(mask)
+    expected[0, 14:18, 14:18] = True
+    assert torch.equal(mask, expected)
+
+
+def test_without_a_margin_the_scalp_wins(head):
+    mask = brightest_blob(*head, margin=0.0, percentile=70)
+    assert mask[0].sum() == (disc() & ~disc(radius=14)).sum()
+
+
+@pytest.mark.parametrize("change", [lambda v: 5 * v - 2, lambda v: v.double(), lambda v: v.half()])
+def test_blob_does_not_depend_on_scale_or_type(head, change):
+    volume, body = head
+    assert torch.equal(brightest_blob(change(volume), body), brightest_blob(volume, body))
+
+
+def test_blob_of_each_slice_is_its_own(head):
+    volume, body = head
+    assert torch.equal(brightest_blob(volume.flip(0), body.flip(0)), brightest_blob(volume, body).flip(0))
+    assert torch.equal(brightest_blob(volume[:1], body[:1]), brightest_blob(volume, body)[:1])
+
+
+def test_blob_of_a_constant_body_is_empty(head):
+    assert not brightest_blob(torch.ones_like(head[0]), head[1]).any()
+
+
+def test_blob_refuses_other_shapes(head):
+    with pytest.raises(ValueError, match="one shape"):
+        brightest_blob(head[0], head[1][:1])
+
+
+def test_position_prior_literal():
+    # three positive masks of 2, 3 and 1 pixels: two pixels on average; pixel 0 is in all three, pixel 1 in two.
+    masks = torch.tensor([[[1, 1, 0, 0]], [[1, 1, 2, 255]], [[1, 0, 0, 0]], [[0, 0, 0, 255]]], dtype=torch.uint8)
+    assert position_prior(masks).tolist() == [[True, True, False, False]]
+
+
+def test_position_prior_without_positives():
+    assert not position_prior(torch.zeros(3, 4, 5, dtype=torch.uint8)).any()
+    assert position_prior(torch.zeros(0, 4, 5, dtype=torch.uint8)).shape == (4, 5)
+
+
+@pytest.fixture
+def prepared(tmp_path, head):
+    """One test case whose lesion is the head's large square, seen by the network on a coarser grid."""
+    array = np.moveaxis(head[0].numpy(), 0, -1)
+    truth = np.zeros(array.shape, np.uint8)
+    truth[14:18, 14:18, 0] = 1
+    affine = np.diag([-1.0, -1.0, 5.0, 1.0])
+    (tmp_path / "source").mkdir()
+    (tmp_path / "pred").mkdir()
+    image, mask = tmp_path / "source" / "image.nii.gz", tmp_path / "source" / "mask.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(array, affine), image)
+    for path in (mask, tmp_path / "pred" / "a.nii.gz"):
+        nibabel.save(nibabel.Nifti1Image(truth, affine), path)
+    preprocessing = GridPreprocessing(pixel_spacing=1.0, size=(48, 44)).parameters
+    case = Case(image=image, case="a", patient="p", classes=(1,), truth=mask)
+    PreparedDataset(labels=("lesion",), preprocessing=preprocessing, test=(case,)).write(tmp_path)
+    return tmp_path
+
+
+def test_accuracy_table(prepared):
+    out = prepared / "table.json"
+    arguments = ["accuracy", str(prepared), "--out", str(out), "--pred", f"truth={prepared / 'pred'}"]
+    answer = CliRunner().invoke(app, arguments)
+    assert answer.exit_code == 0, answer.output
+    result = json.loads(out.read_text(encoding="utf-8"))
+    dice = {name: scores["patients"]["dice"]["mean"] for name, scores in result.items()}
+    assert dice["all background"] == 0 and dice["truth"] == 1
+    assert dice["brightest blob"] == pytest.approx(1.0)  # there and back on the network's grid
+    assert answer.output.count("\n| ") == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [(["--split", "training"], "no training case has a true mask"), (["--pred", "x"], "expected NAME=FOLDER")],
+)
+def test_bad_arguments(prepared, arguments, match):
+    answer = CliRunner().invoke(app, ["accuracy", str(prepared), "--out", str(prepared / "table.json"), *arguments])
+    assert answer.exit_code == 2
+    assert match in answer.output

@@ -1,0 +1,69 @@
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from monai_wsss.errors import InputError
+from monai_wsss.transforms import GridPreprocessing
+
+
+def write(path, array, spacing=(1.0, 1.0, 5.0)):
+    image = nib.Nifti1Image(array, np.diag([*spacing, 1.0]))
+    image.header["descrip"] = b"DOE^JANE"
+    nib.save(image, path)
+    return str(path)
+
+
+def body(*shape):
+    array = np.zeros(shape, np.float32)
+    array[4:-4, 4:-4] = np.random.default_rng(0).uniform(100, 200, array[4:-4, 4:-4].shape)
+    return array
+
+
+@pytest.mark.parametrize(
+    ("shape", "depth"),
+    [((20, 24, 3), 3), ((20, 24, 1), 1), ((20, 24), 1), ((20, 24, 3, 1), 3)],
+)
+def test_shape_and_type(tmp_path, shape, depth):
+    out = GridPreprocessing(size=(32, 28))({"image": write(tmp_path / "v.nii.gz", body(*shape)), "case": "v"})
+    assert out["image"].shape == (1, 32, 28, depth) and out["image"].dtype == torch.float32
+    assert out["case"] == "v"
+
+
+def test_same_input_same_bytes(tmp_path):
+    path = write(tmp_path / "v.nii", body(20, 24, 3), spacing=(0.7, 0.9, 5))
+    first, second = (GridPreprocessing(size=(32, 32))({"image": path})["image"] for _ in range(2))
+    assert torch.equal(first.as_tensor(), second.as_tensor())
+
+
+def test_free_text_of_the_header_is_not_carried_along(tmp_path):
+    out = GridPreprocessing(size=(32, 32))({"image": write(tmp_path / "v.nii", body(20, 24, 3))})["image"]
+    assert "DOE" not in str(out.meta) and "DOE" not in str(out.applied_operations)
+
+
+def test_parameters_are_plain_and_complete():
+    grid = GridPreprocessing(pixel_spacing=2, size=(128, 96), clip=(1, 99))
+    expected = {"version": 1, "pixel_spacing": 2.0, "size": [128, 96], "clip": [1.0, 99.0]}
+    assert json.loads(json.dumps(grid.parameters)) == grid.parameters == expected
+
+
+def test_bad_files_are_refused_in_one_line(tmp_path, capfd):
+    grid = GridPreprocessing(size=(32, 32))
+    nan = body(20, 24, 3)
+    nan[0, 0, 0] = np.nan
+    for array, message in ((nan, "1 of 1440 voxels"), (np.ones((8, 8, 2), np.float32), "all voxels have the value 1")):
+        path = write(tmp_path / "v.nii", array)
+        with pytest.raises(InputError) as error:
+            grid({"image": path})
+        assert str(error.value).startswith(f"{path}: {message}") and "\n" not in str(error.value)
+    with pytest.raises(InputError, match="not found"):
+        grid({"image": str(tmp_path / "none.nii")})
+    assert capfd.readouterr() == ("", "")
+
+
+def test_two_keys(tmp_path):
+    path = write(tmp_path / "v.nii", body(20, 24, 3))
+    out = GridPreprocessing(keys=("t1", "t2"), size=(32, 32))({"t1": path, "t2": path})
+    assert torch.equal(out["t1"].as_tensor(), out["t2"].as_tensor())
