@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 import yaml
@@ -20,7 +20,11 @@ from monai_wsss.errors import InputError
 # Torch and MONAI take seconds to load: each command imports what it needs, so that `--help` answers at once.
 
 app = typer.Typer(
-    help="Lesion masks from image-level labels.", no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+    help="Lesion masks from image-level labels.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
 )
 console = Console(stderr=True, soft_wrap=True)
 SKIPPED, BAD_INPUT = 1, 2
@@ -42,13 +46,15 @@ def prepare(
     input: Annotated[Path, typer.Argument(help="Folder of NIfTI volumes.")],
     labels: Annotated[Path, typer.Option(help="CSV table of labels, one row a volume or (column `slice`) a slice.")],
     out: Out,
-    classes: Annotated[Optional[str], typer.Option(help="Label columns, comma separated; default: all 0/1 ones.")] = None,
+    classes: Annotated[str | None, typer.Option(help="Label columns, comma separated; default: all 0/1 ones.")] = None,
     split: Annotated[
-        Optional[str],
-        typer.Option(help="Shares of training, validation and test patients; default: the table's split column, or 0.7,0.1,0.2."),
+        str | None,
+        typer.Option(
+            help="Shares of training, validation and test patients; default: the table's split column, or 0.7,0.1,0.2."
+        ),
     ] = None,
-    split_column: Annotated[Optional[str], typer.Option(help="Column that names each patient's split.")] = None,
-    masks: Annotated[Optional[Path], typer.Option(help="Folder of true masks; read by `evaluate` alone.")] = None,
+    split_column: Annotated[str | None, typer.Option(help="Column that names each patient's split.")] = None,
+    masks: Annotated[Path | None, typer.Option(help="Folder of true masks; read by `evaluate` alone.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
 ) -> None:
     """Match volumes with labels, split by patient, preprocess: writes OUT/dataset.json and OUT/cache."""
@@ -73,7 +79,7 @@ def prepare(
     for line in report.lines():
         typer.echo(line)
     typer.echo(f"wrote {out / 'dataset.json'}; next: monai-wsss run BUNDLE --data {out} --out RUN")
-    if report.skipped:
+    if not report.complete:
         raise typer.Exit(SKIPPED)
 
 
@@ -82,11 +88,11 @@ def run(
     bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
     data: Annotated[Path, typer.Option(help="Prepared folder.")],
     out: Out,
-    overlay: Annotated[Optional[list[str]], typer.Option(help="Overlay of the bundle, such as small.")] = None,
+    overlay: Annotated[list[str] | None, typer.Option(help="Overlay of the bundle, such as small.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    set_: Annotated[Optional[list[str]], typer.Option("--set", help="Any id of the bundle's configs: id=value.")] = None,
-    from_: Annotated[Optional[str], typer.Option("--from", help="Run this stage again, and those after it.")] = None,
-    until: Annotated[Optional[str], typer.Option(help="Last stage to run.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Any id of the bundle's configs: id=value.")] = None,
+    from_: Annotated[str | None, typer.Option("--from", help="Run this stage again, and those after it.")] = None,
+    until: Annotated[str | None, typer.Option(help="Last stage to run.")] = None,
     tracking: Annotated[str, typer.Option(help="auto (sqlite in OUT), none, or an MLflow URI.")] = "auto",
 ) -> None:
     """Run a bundle's stages; those already done are skipped."""
@@ -106,7 +112,9 @@ def run(
     )
     for name, record in pipeline.run().items():
         summary = ", ".join(f"{key} {_short(value)}" for key, value in record.get("summary", {}).items())
-        typer.echo(f"{name}: {record.get('status')} in {record.get('seconds', 0):.0f} s{'; ' if summary else ''}{summary}")
+        typer.echo(
+            f"{name}: {record.get('status')} in {record.get('seconds', 0):.0f} s{'; ' if summary else ''}{summary}"
+        )
     for name in ("predictions", "evaluation/scores.json", "mlruns.db"):
         if (out / name).exists():
             typer.echo(f"{name}: {out / name}")
@@ -205,9 +213,12 @@ def _short(value: Any) -> str:
 
 def main() -> None:
     """Run the command line; bad input ends with one line and exit code 2."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler(console=console, show_path=False)])
-    for name in ("ignite", "monai", "mlflow", "alembic"):
+    logging.basicConfig(
+        level=logging.INFO, format="%(message)s", handlers=[RichHandler(console=console, show_path=False)]
+    )
+    for name in ("ignite", "monai"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("monai.bundle.workflows").setLevel(logging.ERROR)  # warns that logging is ours
     if not os.environ.get("MONAI_WSSS_WARNINGS"):
         warnings.filterwarnings("ignore", module=r"(monai|ignite|mlflow|torch)\b")
     try:

@@ -25,13 +25,13 @@ class Scanner:
 
     noise: tuple[float, float]  # standard deviation of each Rician channel
     bias: tuple[float, float]  # amplitude of the log bias field
-    grey: tuple[float, float]  # grey matter; white matter is .43
+    grey: tuple[float, float]  # grey matter; white matter is .39
     lesion: tuple[float, float]  # plateau
     gain: tuple[float, float]  # stored value of intensity 1
 
 
-_TRAINING = Scanner(noise=(0.012, 0.026), bias=(0.08, 0.14), grey=(0.53, 0.57), lesion=(0.72, 0.8), gain=(500, 900))
-_UNSEEN = Scanner(noise=(0.032, 0.042), bias=(0.14, 0.2), grey=(0.54, 0.58), lesion=(0.7, 0.78), gain=(900, 1600))
+_TRAINING = Scanner(noise=(0.012, 0.026), bias=(0.03, 0.07), grey=(0.47, 0.51), lesion=(0.7, 0.76), gain=(500, 900))
+_UNSEEN = Scanner(noise=(0.032, 0.042), bias=(0.08, 0.12), grey=(0.49, 0.53), lesion=(0.7, 0.76), gain=(900, 1600))
 SCANNERS = {"train": _TRAINING, "val": _TRAINING, "test": _UNSEEN}
 
 
@@ -76,7 +76,7 @@ class _Head:
         ribbon = expit((7.5 - depth - 9 * np.abs(fold)) * 1.2) + expit((3.2 - depth) * 2)
         deep = self.ellipses((0.4, -0.05, 0.12, 0.22, 0.15), (0.16, 0.1, 0.12, 0.15, 0.4))
         deep_grey = expit(2 * deep) * (self.z < 0.3)
-        image = 0.43 + 0.012 * self.field(3) + (grey - 0.43) * np.clip(ribbon + deep_grey, 0, 1)
+        image = 0.39 + 0.012 * self.field(3) + (grey - 0.39) * np.clip(ribbon + deep_grey, 0, 1)
         grow = rng.uniform(0.85, 1.25) * np.clip(1.25 - 1.5 * self.z, 0, 1) + 0.04 * self.field(4)
         horns = (0.13, -0.3, 0.075, 0.17, 0.35), (0.13, -0.02, 0.05, 0.24, 0.0), (0.26, 0.33, 0.085, 0.2, -0.35)
         ventricles = np.where(self.z < 0.85, self.ellipses(*horns, grow=grow), -9.0)
@@ -94,31 +94,31 @@ class _Head:
         skull = 3.2 + 0.4 * self.field(9)
         nape = np.exp(-((self.y - 0.95) ** 2) / 0.08)
         temples = np.exp(-((np.abs(self.x) - 1.1) ** 2) / 0.05) * (self.y < 0)
-        scalp = self.rng.uniform(3.6, 4.8) + 2.2 * (nape + temples) + 0.4 * self.field(9)
+        scalp = self.rng.uniform(4.3, 5.5) + 2.4 * (nape + temples) + 0.4 * self.field(9)
         out = -self.depth
         marrow = 0.22 * np.exp(-(((out - 0.55 * skull) / 0.8) ** 2))
-        fat = self.rng.uniform(1.0, 1.15) * (1 + 0.06 * self.field(2))
+        fat = self.rng.uniform(0.98, 1.06) * (1 + 0.04 * self.field(2))
         image = np.where(out > 1.0, 0.1 + marrow, image)
         image = np.where(out > skull, fat, image)
-        image = np.where(out > skull + scalp - 0.9, 0.5, image)
+        image = np.where(out > skull + scalp - 0.7, 0.3, image)
         return np.where(out > skull + scalp, 0.0, image)
 
     def look_alikes(self, ventricles: Array) -> Array:
         """Bright structures that are no lesions: cortical bands, periventricular rims, choroid plexus, small foci."""
         rng, bright = self.rng, np.zeros(self.shape)
-        for _ in range(round(1.4 * self.shape[2])):  # curved bands along the cortex
+        for _ in range(round(1.1 * self.shape[2])):  # curved bands along the cortex
             here = self.slab(3)
             turn = np.angle(np.exp(1j * (self.theta[here] - rng.uniform(-np.pi, np.pi))))
             line = self.depth[here] - rng.uniform(2.5, 9) - 1.2 * np.sin(turn * rng.uniform(5, 9))
             ends = expit(20 * (rng.uniform(0.3, 0.7) - np.abs(turn)))
-            band = expit(3 * (rng.uniform(1.2, 1.9) - np.abs(line))) * ends
-            bright[here] = np.maximum(bright[here], rng.uniform(0.85, 1.15) * band)
-        for _ in range(5 * self.shape[2]):  # foci in the white matter
+            band = expit(6 * (rng.uniform(1.2, 1.9) - np.abs(line))) * ends
+            bright[here] = np.maximum(bright[here], rng.uniform(0.95, 1.1) * band)
+        for _ in range(3 * self.shape[2]):  # foci in the white matter
             here, radius, angle = self.slab(2), rng.uniform(0.1, 0.75), rng.uniform(-np.pi, np.pi)
             gap = np.hypot(self.x[here] - radius * np.cos(angle), self.y[here] - radius * np.sin(angle))
             focus = expit(3 * (rng.uniform(0.9, 1.8) - gap * self.half.mean()))
-            bright[here] = np.maximum(bright[here], rng.uniform(0.8, 1.1) * focus)
-        rim = np.exp(-(((ventricles + 1.1) / 1.0) ** 2)) * rng.uniform(0.6, 1.0) * (1 + 0.2 * self.field(4))
+            bright[here] = np.maximum(bright[here], rng.uniform(0.9, 1.1) * focus)
+        rim = np.exp(-(((ventricles + 1.1) / 1.0) ** 2)) * rng.uniform(0.52, 0.6) * (1 + 0.05 * self.field(4))
         plexus = rng.uniform(0.8, 1.1) * expit(2 * self.ellipses((0.27, 0.3, 0.05, 0.09, -0.35)))
         return np.maximum.reduce([bright, rim, plexus * (ventricles > 0)]) * (self.depth > 0.5)
 
@@ -141,8 +141,8 @@ class _Head:
             extent = length if number == 0 else int(rng.integers(1, length + 1))
             start = first + int(rng.integers(0, length - extent + 1))
             height = (run - start - (extent - 1) / 2) / (extent / 2 + 0.5)
-            largest = rng.uniform(6.5, 11.5) if number == 0 else rng.uniform(5.5, 7.5)
-            radius = np.where(np.abs(height) < 1, np.maximum(largest * np.sqrt(np.clip(1 - height**2, 0, 1)), 5), -99)
+            largest = rng.uniform(7, 11.5) if number == 0 else rng.uniform(5.5, 8)
+            radius = np.where(np.abs(height) < 1, np.maximum(largest * np.sqrt(np.clip(1 - height**2, 0, 1)), 6), -99)
             radius[(run < start) | (run >= start + extent)] = -99
             centre = np.clip(start + (extent - 1) / 2, 0, slices - 1)
             middle = places[np.abs(places[:, 2] - centre) <= 1]
@@ -164,7 +164,7 @@ def phantom(
     image = np.maximum(head.shell(image), head.look_alikes(ventricles))
     opacity = head.lesions(ventricles) if diseased else np.zeros(head.shape)
     image = image * (1 - opacity) + rng.uniform(*scanner.lesion) * opacity
-    image = ndimage.gaussian_filter(image, (0.55 * head.unit,) * 2 + (0.0,))
+    image = ndimage.gaussian_filter(image, (0.4 * head.unit,) * 2 + (0.0,))
     image = image * np.exp(rng.uniform(*scanner.bias) * head.field(22, 4))
     noise = rng.uniform(*scanner.noise) * rng.normal(size=(2, *head.shape))
     image = np.hypot(image + noise[0], noise[1]) * rng.uniform(*scanner.gain)  # magnitude image: Rician noise

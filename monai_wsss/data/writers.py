@@ -1,6 +1,7 @@
 """Write masks as NIfTI."""
 
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -21,7 +22,7 @@ def write_mask(path: str | Path, mask: np.ndarray, source: str | Path) -> None:
     Raises:
         ValueError: another number of voxels.
     """
-    volume = nib.load(source)
+    volume: Any = nib.load(source)
     labels = np.asarray(mask).astype(np.uint8).reshape(volume.shape)
     image = nib.Nifti1Image(labels, volume.affine)
     header = volume.header

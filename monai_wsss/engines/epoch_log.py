@@ -2,9 +2,10 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from ignite.engine import Engine, Events
-from monai.engines import Evaluator
+from monai.engines import Evaluator, SupervisedTrainer, Trainer
 
 logger = logging.getLogger(__name__)
 
@@ -30,13 +31,13 @@ class EpochLog:
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.iteration)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.epoch)
 
-    def iteration(self, engine: Engine) -> None:
+    def iteration(self, engine: Trainer) -> None:
         """Remember a loss, detached: reading it here would wait for the GPU at every step."""
-        output = engine.state.output
+        output: Any = engine.state.output
         first = output[0] if isinstance(output, list) else output
         self._losses.append(first["loss"].detach())
 
-    def epoch(self, engine: Engine) -> None:
+    def epoch(self, engine: SupervisedTrainer) -> None:
         """Report the epoch."""
         values = {"loss": sum(float(loss) for loss in self._losses) / max(len(self._losses), 1)}
         values["learning_rate"] = engine.optimizer.param_groups[0]["lr"]

@@ -36,7 +36,7 @@ def training_sampler(
     if positive_share is None:
         if dist.is_initialized():
             return DistributedSampler(dataset, even_divisible=True, shuffle=True)
-        return RandomSampler(dataset)
+        return RandomSampler(range(len(items)))
     weights = balanced_weights(items, positive_share)
     if dist.is_initialized():
         return DistributedWeightedRandomSampler(dataset, weights=weights)

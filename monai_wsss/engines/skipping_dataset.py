@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 
 
 def input_error(error: BaseException) -> InputError | None:
-    """The `InputError` in a chain of causes, which MONAI's transforms and config parser wrap; None where there is none."""
+    """The `InputError` in a chain of causes, which MONAI's transforms and config parser wrap; None if there is none."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, InputError):

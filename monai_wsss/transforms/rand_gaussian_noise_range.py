@@ -3,7 +3,6 @@
 from collections.abc import Hashable, Mapping
 from typing import Any
 
-import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform, RandGaussianNoise, RandomizableTransform
 
@@ -39,7 +38,7 @@ class RandGaussianNoiseRanged(RandomizableTransform, MapTransform):
         self.randomize(None)
         if not self._do_transform:
             return items
-        noise = RandGaussianNoise(prob=1.0, std=self.R.uniform(*self.std), sample_std=False, dtype=torch.float32)
+        noise = RandGaussianNoise(prob=1.0, std=self.R.uniform(*self.std), sample_std=False)
         noise.set_random_state(seed=self.R.randint(2**31))
         for key in self.key_iterator(items):
             items[key] = noise(items[key])

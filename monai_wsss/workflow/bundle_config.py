@@ -28,7 +28,8 @@ def effective_config() -> tuple[dict[str, Any], Path] | None:
     while frame is not None:
         owner = frame.f_locals.get("self")
         if isinstance(owner, ConfigWorkflow):
-            return dict(owner.parser.config or {}), Path(owner.config_root_path)
+            config: Any = owner.parser.config or {}
+            return dict(config), Path(owner.config_root_path)
         frame = frame.f_back
     return None
 

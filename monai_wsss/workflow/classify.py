@@ -16,12 +16,12 @@ from monai_wsss.engines import (
     EpochLog,
     EpochSeed,
     ResumableCheckpoint,
+    load_weights,
     loss_output,
     prepare_classification_batch,
     to_device,
     training_sampler,
 )
-from monai_wsss.engines import load_weights
 from monai_wsss.errors import InputError
 from monai_wsss.losses import WeightedBCELoss
 from monai_wsss.metrics import auc, expected_calibration_error, f1
@@ -101,7 +101,7 @@ class ClassifyStage(CachedStage):
         network = to_device(self.network, self.device)
         loader = self._loader(training)
         optimizer = torch.optim.Adam(network.parameters(), self.learning_rate, weight_decay=self.weight_decay)
-        schedule = torch.optim.lr_scheduler.PolynomialLR(optimizer, self.epochs * len(loader), self.poly_power)
+        schedule: Any = torch.optim.lr_scheduler.PolynomialLR(optimizer, self.epochs * len(loader), self.poly_power)
         evaluator = SupervisedEvaluator(
             device=self.device,
             val_data_loader=self._loader(validation, train=False),

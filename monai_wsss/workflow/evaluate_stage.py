@@ -20,12 +20,13 @@ class EvaluateStage(Stage):
         Raises:
             NothingToDo: no test case has one.
         """
-        cases = [case for case in self.dataset.cases("test") if case.truth is not None]
-        if not cases:
+        cases = self.dataset.cases("test")
+        truths = {case.case: case.truth for case in cases if case.truth is not None}
+        if not truths:
             raise NothingToDo("no test case has a true mask (prepare --masks)")
         scores = evaluate(
             self.run_folder / "predictions",
-            {case.case: case.truth for case in cases},
+            truths,
             self.folder / "scores.json",
             patients={case.case: case.patient for case in cases},
             labels=self.dataset.labels,

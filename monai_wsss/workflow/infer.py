@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ignite.engine import Engine, Events
+from ignite.engine import Events
 from monai.engines import SupervisedEvaluator
 
 from monai_wsss.data import atomic_path
@@ -50,11 +50,12 @@ class InferStage(Stage):
     @property
     def cases(self) -> SkippingDataset:
         """The evaluator's data set."""
-        return self.evaluator.data_loader.dataset
+        loader: Any = self.evaluator.data_loader
+        return loader.dataset
 
     def work(self, tracker: Tracker) -> dict[str, Any]:
         """Predict the test split of the prepared folder."""
-        self.labels = self.dataset.labels
+        self.labels = list(self.dataset.labels)
         if len(self.cases.data) == 0:
             raise InputError(f"{self.dataset_dir / 'dataset.json'}: no test case; change the split")
         return self.predict(self.folder)
@@ -72,12 +73,12 @@ class InferStage(Stage):
         done = len(self.cases.data) - len(self.cases.skipped)
         return {"cases": done, "skipped": len(self.cases.skipped)}
 
-    def _collect(self, engine: Engine) -> None:
+    def _collect(self, engine: Any) -> None:
         """One case is done: its rows of both tables."""
-        for output, item in zip(engine.state.output, engine.state.batch["case"], strict=True):
+        for output, item in zip(engine.state.output, engine.state.batch, strict=True):
             mask = output["pred"]
             probability = engine.inferer.probabilities[0].cpu() if engine.inferer.probabilities is not None else None
-            self._statistics += case_statistics(item, mask, probability, self.labels)
-            self._slices += slice_statistics(item, mask, probability, self.labels)
+            self._statistics += case_statistics(item["case"], mask, probability, self.labels)
+            self._slices += slice_statistics(item["case"], mask, probability, self.labels)
         if self._progress is not None:
             self._progress(engine.state.iteration + len(self.cases.skipped), len(self.cases.data))

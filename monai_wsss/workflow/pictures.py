@@ -75,9 +75,9 @@ def save_panel(
         rows.append(page)
     panel = Image.new("RGB", (rows[0].width, sum(row.height for row in rows)))
     top = 0
-    for row in rows:
-        panel.paste(row, (0, top))
-        top += row.height
+    for page in rows:
+        panel.paste(page, (0, top))
+        top += page.height
     with atomic_path(path) as part:
         panel.save(part)
     if tracker is not None:

@@ -53,7 +53,9 @@ def pseudo_mask_items(
             if np.load(path, mmap_mode="r")[index].any():
                 positive.append(item)
     if not positive:
-        raise InputError(f"{masks}: no positive slice of {split} has a pseudo mask; look at the preview, lower threshold")
+        raise InputError(
+            f"{masks}: no positive slice of {split} has a pseudo mask; look at the preview, lower threshold"
+        )
     if negatives_per_positive is not None and len(negative) > negatives_per_positive * len(positive):
         keep = round(negatives_per_positive * len(positive))
         drawn = np.random.default_rng(seed).choice(len(negative), size=keep, replace=False)

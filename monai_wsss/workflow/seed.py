@@ -75,7 +75,8 @@ class SeedStage(CachedStage):
                 write_array(self.folder / f"{case.case}.npy", self.maps(case, present).half().numpy())
                 gated_on, slices = gated_on + int(present.any(dim=1).sum()), slices + len(probability)
                 for index, values in enumerate(probability.tolist()):
-                    rows += [[case.case, index, label, f"{p:.4f}"] for label, p in zip(self.dataset.labels, values)]
+                    named = zip(self.dataset.labels, values, strict=True)
+                    rows += [[case.case, index, label, f"{value:.4f}"] for label, value in named]
         with atomic_path(self.folder / "slices.csv") as part, part.open("w", newline="", encoding="utf-8") as stream:
             csv.writer(stream).writerows([["case", "slice", "class", "probability"], *rows])
         self._picture(tracker)

@@ -101,10 +101,13 @@ class Stage(ABC):
         self.folder.mkdir(parents=True, exist_ok=True)
         manifest.begin(self.name, digest, inputs, self.seed, self.device)
         began = time.perf_counter()
-        status, values = "failed", {}
+        status = "failed"
+        values: dict[str, Any] = {}
         try:
             with Tracker(self.tracking_uri, self.run_folder, self.name) as tracker:
-                tracker.log_params({k: v for k, v in config.items() if isinstance(v, (int, float, str)) and k[0] != "_"})
+                tracker.log_params(
+                    {k: v for k, v in config.items() if isinstance(v, (int, float, str)) and k[0] != "_"}
+                )
                 try:
                     values = {"summary": self.work(tracker)}
                     tracker.log_metrics({k: v for k, v in values["summary"].items() if isinstance(v, (int, float))})

@@ -35,7 +35,9 @@ def case_statistics(case: str, mask: torch.Tensor, probability: torch.Tensor | N
         voxels = int(lesion.sum())
         _, components = ndimage.label(lesion, structure=neighbours)
         ml = "" if volume is None else f"{voxels * volume:.3f}"
-        rows.append([case, label, _text(None if probability is None else probability[:, k].max()), voxels, ml, components])
+        rows.append(
+            [case, label, _text(None if probability is None else probability[:, k].max()), voxels, ml, components]
+        )
     return rows
 
 

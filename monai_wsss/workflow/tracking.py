@@ -31,11 +31,12 @@ class Tracker:
     def __enter__(self) -> "Tracker":
         if self.uri in ("none", ""):
             return self
-        logging.getLogger("alembic").setLevel(logging.WARNING)  # creating the store logs every table otherwise
         mlflow, installed = optional_import("mlflow")
         if not installed:
             logger.warning('tracking is off: `pip install "monai_wsss[mlflow]"`, or set tracking_uri to none')
             return self
+        for name in ("alembic", "mlflow"):  # creating the store logs every table otherwise
+            logging.getLogger(name).setLevel(logging.WARNING)
         local = self.uri == "auto"
         self.client = mlflow.MlflowClient(f"sqlite:///{self.run_folder / 'mlruns.db'}" if local else self.uri)
         self._open(artifacts=(self.run_folder / "mlruns").as_uri() if local else None)

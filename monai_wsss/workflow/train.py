@@ -6,8 +6,7 @@ import numpy as np
 import torch
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 
-from monai_wsss.engines import EpochLog
-from monai_wsss.engines import load_weights
+from monai_wsss.engines import EpochLog, load_weights
 from monai_wsss.workflow.cached_stage import CachedStage
 from monai_wsss.workflow.pictures import picture_slices, save_panel
 from monai_wsss.workflow.tracking import Tracker
@@ -51,8 +50,8 @@ class TrainStage(CachedStage):
         save_panel(self.folder / "preview.png", {"segmenter": pictures}, {"segmenter": labels}, tracker)
         state = self.evaluator.state
         return {
-            "training_slices": len(self.trainer.data_loader.dataset),
-            "validation_slices": len(self.evaluator.data_loader.dataset),
+            "training_slices": _size(self.trainer),
+            "validation_slices": _size(self.evaluator),
             "best_epoch": state.best_metric_epoch,
             "agreement": state.best_metric,
         }
@@ -61,3 +60,7 @@ class TrainStage(CachedStage):
     def _labels(logits: torch.Tensor) -> np.ndarray:
         labels = logits.argmax(1) if logits.shape[1] > 1 else logits[:, 0] > 0
         return labels.to(torch.uint8).numpy()
+
+
+def _size(engine: Any) -> int:
+    return len(engine.data_loader.dataset)

@@ -128,7 +128,7 @@ def test_brightness_does_not_tell_positive_slices(table: pd.DataFrame, volumes: 
 
 
 def test_lesions_have_an_edge(volumes: dict) -> None:
-    # Plateau .7 to .8 on white and grey matter .43 to .58: a step of a fifth or more of the surroundings.
+    # Plateau .70 to .76 on white matter .39 and grey matter .47 to .53: 1.3 to 1.9 times; 1.2 leaves room.
     for image, mask in volumes.values():
         for k in np.flatnonzero(mask.any((0, 1))):
             lesion = mask[..., k] > 0
