@@ -1,43 +1,54 @@
-"""``python -m benchmarks accuracy DATA --out FILE.json``."""
+"""`python -m benchmarks accuracy ...` measures a table, `python -m benchmarks tables` writes the tables of the docs."""
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from benchmarks.accuracy import accuracy as score
-from benchmarks.accuracy import format_rows
+from benchmarks.accuracy import accuracy as measure
+from benchmarks.accuracy import save
+from benchmarks.tables import format_table, rebuild
+from monai_wsss.cli import parse_settings
+from monai_wsss.engines import input_error
 from monai_wsss.errors import InputError
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
-
-
-@app.callback()
-def main() -> None:
-    """Tables of the project's own measurements."""
+ROOT = Path(__file__).resolve().parent.parent
+app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 
 
 @app.command()
 def accuracy(
-    data: Annotated[Path, typer.Argument(help="Prepared folder, with true masks.")],
-    out: Annotated[Path, typer.Option(help="JSON file to write.")],
-    pred: Annotated[list[str] | None, typer.Option(help="NAME=FOLDER of predictions; repeat for more rows.")] = None,
-    split: Annotated[str, typer.Option(help="training, validation or test.")] = "test",
+    data: Annotated[Path, typer.Option(help="Prepared folder, with true masks.")],
+    work: Annotated[Path, typer.Option(help="Folder of the runs; a second call goes on where the first stopped.")],
+    bundle: Annotated[str, typer.Option(help="Name of a bundle.")] = "brain_mri_lesion_mixed_unet",
+    overlay: Annotated[list[str] | None, typer.Option(help="Overlay of the bundle.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="id=value.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    json: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
 ) -> None:
-    """Score the trivial rows beside predictions on the same cases."""
-    runs = {}
-    for text in pred or []:
-        name, equals, folder = text.partition("=")
-        if not equals:
-            raise typer.BadParameter(f"{text}: expected NAME=FOLDER")
-        runs[name] = Path(folder)
-    try:
-        result = score(data, out, runs, split)
-    except InputError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from error
-    typer.echo(format_rows(result))
+    """Run a bundle and its supervised ceiling; score them beside the trivial rows (protocol W0)."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    for name in ("ignite", "monai"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    table = measure(data, ROOT / "bundles" / bundle, work, overlay or [], parse_settings(set_ or []), device)
+    if json is not None:
+        save(table, json)
+    typer.echo(format_table(table))
+
+
+@app.command()
+def tables() -> None:
+    """Rebuild every table in the README files from the committed JSON."""
+    for path in rebuild(ROOT):
+        typer.echo(f"wrote {path.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":
-    app()
+    try:
+        app()
+    except (InputError, RuntimeError) as error:
+        reason = input_error(error)
+        if reason is None:
+            raise
+        raise SystemExit(f"error: {reason}") from error

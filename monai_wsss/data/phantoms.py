@@ -49,9 +49,9 @@ class _Head:
         taper = np.sqrt(1 - (0.72 * self.z) ** 2)
         self.half = np.array([28.0, 34.5]) * rng.uniform(0.96, 1.04, 2)
         self.x, self.y = self.u / (self.half[0] * taper), self.v / (self.half[1] * taper)
-        self.r = np.hypot(self.x * (1 - 0.06 * self.y), self.y)  # 1 on the brain's surface; wider behind
+        radius = np.hypot(self.x * (1 - 0.06 * self.y), self.y)  # 1 on the brain's surface; wider behind
         self.theta = np.arctan2(self.y, self.x)
-        self.depth = (1 - self.r) * self.half.mean() * taper  # pixels below the brain's surface, negative outside
+        self.depth = (1 - radius) * self.half.mean() * taper  # pixels below the brain's surface, negative outside
 
     def field(self, width: float, through: float = 1.5) -> Array:
         """Smooth noise of standard deviation 1 with correlation length `width` pixels in plane, `through` slices."""
@@ -131,9 +131,8 @@ class _Head:
         """Opacity in [0, 1] of one to three rounded plateaus with an irregular soft edge on a run of slices."""
         rng, slices = self.rng, self.shape[2]
         length = max(1, round(slices * rng.uniform(0.45, 0.75)))
-        first = int(
-            rng.integers(-(length // 2), slices - (length - 1) // 2)
-        )  # may begin or end outside: no favoured slice
+        # A run may begin or end outside the volume, so that no slice is much favoured.
+        first = int(rng.integers(-(length // 2), slices - (length - 1) // 2))
         run = np.arange(slices)
         surface = np.full(self.shape, -np.inf)
         places = np.argwhere((self.depth > 8) & (ventricles < -3) & (np.abs(self.u) > 4))

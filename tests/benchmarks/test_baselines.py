@@ -1,15 +1,7 @@
-import json
-
-import nibabel
-import numpy as np
 import pytest
 import torch
-from typer.testing import CliRunner
 
-from benchmarks.__main__ import app
 from benchmarks.baselines import all_background, brightest_blob, position_prior
-from monai_wsss.data import Case, PreparedDataset
-from monai_wsss.transforms import GridPreprocessing
 
 
 def disc(size=40, radius=16):
@@ -76,44 +68,3 @@ def test_position_prior_literal():
 def test_position_prior_without_positives():
     assert not position_prior(torch.zeros(3, 4, 5, dtype=torch.uint8)).any()
     assert position_prior(torch.zeros(0, 4, 5, dtype=torch.uint8)).shape == (4, 5)
-
-
-@pytest.fixture
-def prepared(tmp_path, head):
-    """One test case whose lesion is the head's large square, seen by the network on a coarser grid."""
-    array = np.moveaxis(head[0].numpy(), 0, -1)
-    truth = np.zeros(array.shape, np.uint8)
-    truth[14:18, 14:18, 0] = 1
-    affine = np.diag([-1.0, -1.0, 5.0, 1.0])
-    (tmp_path / "source").mkdir()
-    (tmp_path / "pred").mkdir()
-    image, mask = tmp_path / "source" / "image.nii.gz", tmp_path / "source" / "mask.nii.gz"
-    nibabel.save(nibabel.Nifti1Image(array, affine), image)
-    for path in (mask, tmp_path / "pred" / "a.nii.gz"):
-        nibabel.save(nibabel.Nifti1Image(truth, affine), path)
-    preprocessing = GridPreprocessing(pixel_spacing=1.0, size=(48, 44)).parameters
-    case = Case(image=image, case="a", patient="p", classes=(1,), truth=mask)
-    PreparedDataset(labels=("lesion",), preprocessing=preprocessing, test=(case,)).write(tmp_path)
-    return tmp_path
-
-
-def test_accuracy_table(prepared):
-    out = prepared / "table.json"
-    arguments = ["accuracy", str(prepared), "--out", str(out), "--pred", f"truth={prepared / 'pred'}"]
-    answer = CliRunner().invoke(app, arguments)
-    assert answer.exit_code == 0, answer.output
-    result = json.loads(out.read_text(encoding="utf-8"))
-    dice = {name: scores["patients"]["dice"]["mean"] for name, scores in result.items()}
-    assert dice["all background"] == 0 and dice["truth"] == 1
-    assert dice["brightest blob"] == pytest.approx(1.0)  # there and back on the network's grid
-    assert answer.output.count("\n| ") == 3
-
-
-@pytest.mark.parametrize(
-    ("arguments", "match"),
-    [(["--split", "training"], "no training case has a true mask"), (["--pred", "x"], "expected NAME=FOLDER")],
-)
-def test_bad_arguments(prepared, arguments, match):
-    answer = CliRunner().invoke(app, ["accuracy", str(prepared), "--out", str(prepared / "table.json"), *arguments])
-    assert answer.exit_code == 2
-    assert match in answer.output

