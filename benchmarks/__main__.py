@@ -8,6 +8,7 @@ import typer
 
 from benchmarks.accuracy import accuracy as measure
 from benchmarks.accuracy import save
+from benchmarks.pictures import case_pictures
 from benchmarks.tables import format_table, rebuild
 from monai_wsss.cli import parse_settings
 from monai_wsss.engines import input_error
@@ -35,6 +36,16 @@ def accuracy(
     if json is not None:
         save(table, json)
     typer.echo(format_table(table))
+
+
+@app.command()
+def pictures(
+    data: Annotated[Path, typer.Option(help="Prepared folder, with true masks.")],
+    work: Annotated[Path, typer.Option(help="Folder that `accuracy` worked in.")],
+    out: Annotated[Path, typer.Option(help="PNG file to write.")],
+) -> None:
+    """Draw a few test slices with every step of the method."""
+    case_pictures(data, work / "method", out)
 
 
 @app.command()

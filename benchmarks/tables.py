@@ -41,7 +41,8 @@ def _note(table: Mapping[str, Any]) -> str:
         f"Overlays: {', '.join(table['overlays']) or 'none'}{'; ' + settings if settings else ''}. "
         f"Folds {table['folds']}, seeds {table['seeds']}. {table['protocol']} "
         f"Classifier on test slices: AUC {_number(classifier['auc'])} (slice position alone "
-        f"{_number(classifier['auc_slice_position'])}), F1 {_number(classifier['f1'])}, ECE {_number(classifier['ece'])}. "
+        f"{_number(classifier['auc_slice_position'])}), F1 {_number(classifier['f1'])}, "
+        f"ECE {_number(classifier['ece'])}. "
         f"Device {table['device']}, {table['threads']} thread(s); minutes: {minutes}. "
         "Mean [95 % interval, bootstrap over patients]; differences are paired."
     )

@@ -7,6 +7,7 @@ import nibabel as nib
 import numpy as np
 
 from monai_wsss.data.atomic import atomic_path
+from monai_wsss.errors import InputError
 
 
 def write_mask(path: str | Path, mask: np.ndarray, source: str | Path) -> None:
@@ -20,8 +21,11 @@ def write_mask(path: str | Path, mask: np.ndarray, source: str | Path) -> None:
         source: the NIfTI volume.
 
     Raises:
+        InputError: `path` is the volume itself.
         ValueError: another number of voxels.
     """
+    if Path(path).resolve() == Path(source).resolve():
+        raise InputError(f"{path}: the volume itself, the mask would replace it; choose another output folder")
     volume: Any = nib.load(source)
     labels = np.asarray(mask).astype(np.uint8).reshape(volume.shape)
     image = nib.Nifti1Image(labels, volume.affine)

@@ -5,6 +5,7 @@ from monai_wsss.engines.checkpoint import ResumableCheckpoint, load_if_present, 
 from monai_wsss.engines.distributed import to_device
 from monai_wsss.engines.epoch_log import EpochLog
 from monai_wsss.engines.epoch_seed import EpochSeed
+from monai_wsss.engines.heartbeat import Heartbeat
 from monai_wsss.engines.outputs import label_output, loss_output
 from monai_wsss.engines.prepare_batch import prepare_classification_batch, prepare_image_batch
 from monai_wsss.engines.sampler import training_sampler
@@ -13,6 +14,7 @@ from monai_wsss.engines.skipping_dataset import SkippingDataset, input_error
 __all__ = [
     "EpochLog",
     "EpochSeed",
+    "Heartbeat",
     "ResumableCheckpoint",
     "SkippingDataset",
     "input_error",

@@ -7,11 +7,15 @@ from typing import Any
 from ignite.engine import Engine, Events
 from monai.engines import Evaluator, SupervisedTrainer, Trainer
 
+from monai_wsss.engines.heartbeat import Heartbeat
+
 logger = logging.getLogger(__name__)
 
 
 class EpochLog:
     """Reports the trainer's mean loss, its learning rate and the evaluator's metrics after each epoch.
+
+    In epochs that take long it also says now and then how many steps of the whole training are done.
 
     Args:
         log: receives `(values, step)`, for example `Tracker.log_metrics`.
@@ -24,6 +28,7 @@ class EpochLog:
     ) -> None:
         self.log, self.evaluator, self.name = log, evaluator, name
         self._losses: list[float] = []
+        self._heartbeat: Heartbeat | None = None
 
     def attach(self, engine: Engine) -> None:
         """Register with a trainer."""
@@ -36,12 +41,16 @@ class EpochLog:
         output: Any = engine.state.output
         first = output[0] if isinstance(output, list) else output
         self._losses.append(first["loss"].detach())
+        if self._heartbeat is None:
+            steps = engine.state.max_epochs * engine.state.epoch_length
+            self._heartbeat = Heartbeat(f"{self.name}: step", steps)
+        self._heartbeat.beat(engine.state.iteration)
 
     def epoch(self, engine: SupervisedTrainer) -> None:
         """Report the epoch."""
         values = {"loss": sum(float(loss) for loss in self._losses) / max(len(self._losses), 1)}
         values["learning_rate"] = engine.optimizer.param_groups[0]["lr"]
-        if self.evaluator is not None:
+        if self.evaluator is not None and self.evaluator.state.epoch == engine.state.epoch:  # else an earlier epoch's
             values.update({k: float(v) for k, v in self.evaluator.state.metrics.items()})
         self.log({key: value for key, value in values.items() if value == value}, engine.state.epoch)
         text = ", ".join(f"{key} {value:.4g}" for key, value in values.items())

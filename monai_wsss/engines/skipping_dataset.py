@@ -34,6 +34,7 @@ class SkippingDataset(IterableDataset):
         self.skipped: list[tuple[str, str]] = []
 
     def __iter__(self) -> Iterator[Any]:
+        self.skipped.clear()
         for item in self.data:
             try:
                 yield self.transform(dict(item))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
 from monai.bundle import ConfigParser, ConfigWorkflow
 
 from monai_wsss.errors import InputError
@@ -40,19 +41,36 @@ def bundle_root() -> str:
     return "." if found is None else str(found[1].resolve().parent)
 
 
+def load_config(path: Path) -> dict[str, Any]:
+    """A config file as written.
+
+    Raises:
+        InputError: not readable as YAML.
+    """
+    try:
+        return ConfigParser.load_config_file(str(path)) or {}
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
+
+
 def is_stage_config(config: Mapping[str, Any]) -> bool:
     """True for a config that runs by itself; an overlay has no `run`."""
     return "run" in config
 
 
+def known_defaults(configs: Path) -> dict[str, Any]:
+    """Top-level ids of all configs of a bundle that run by themselves, with the first config's value."""
+    defaults: dict[str, Any] = {}
+    for path in sorted(configs.glob("*.yaml")):
+        config = load_config(path)
+        if is_stage_config(config):
+            defaults = config | defaults
+    return defaults
+
+
 def known_ids(configs: Path) -> set[str]:
     """Top-level ids of all configs of a bundle that run by themselves."""
-    ids: set[str] = set()
-    for path in sorted(configs.glob("*.yaml")):
-        config = ConfigParser.load_config_file(str(path))
-        if is_stage_config(config):
-            ids.update(config)
-    return ids
+    return set(known_defaults(configs))
 
 
 def check_ids(ids: set[str], configs: Path, source: str) -> None:
@@ -69,6 +87,8 @@ def check_ids(ids: set[str], configs: Path, source: str) -> None:
         return
     hints = []
     for name in unknown:
+        if "#" in name or "::" in name:
+            raise InputError(f"{source}: '{name}' is nested; only top-level ids can be set, such as train_epochs")
         near = difflib.get_close_matches(name, sorted(known), n=1)
         hints.append(f"'{name}'" + (f" (did you mean '{near[0]}'?)" if near else ""))
     raise InputError(f"{source}: unknown id {', '.join(hints)}; no config of {configs.parent.name} has it")

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from monai.bundle import ConfigParser
 
-from monai_wsss.data import atomic_path
 from monai_wsss.errors import InputError
-from monai_wsss.workflow.bundle_config import check_ids, is_stage_config
+from monai_wsss.workflow.bundle_check import check_components, check_values
+from monai_wsss.workflow.bundle_config import check_ids, is_stage_config, load_config
+
+# What a bundle consists of beside its weights. Data and runs may lie in its folder too; they must not be copied along.
+_PARTS = ("LICENSE", "configs", "docs", "scripts")
 
 
 def overlay_values(bundle: Path, overlays: Sequence[str]) -> dict[str, Any]:
@@ -24,20 +26,13 @@ def overlay_values(bundle: Path, overlays: Sequence[str]) -> dict[str, Any]:
     configs = bundle / "configs"
     for name in overlays:
         path = configs / f"{name.removesuffix('.yaml')}.yaml"
-        found = sorted(p.stem for p in configs.glob("*.yaml") if not is_stage_config(_load(p)))
+        found = sorted(p.stem for p in configs.glob("*.yaml") if not is_stage_config(load_config(p)))
         if path.stem not in found:
             raise InputError(f"{bundle}: no overlay '{name}'; it has {', '.join(found) or 'none'}")
-        overlay = _load(path)
+        overlay = load_config(path)
         check_ids(set(overlay), configs, str(path))
-        values.update(overlay)
+        values.update(check_values(overlay, configs, f"{path}: "))
     return values
-
-
-def _load(path: Path) -> dict[str, Any]:
-    try:
-        return ConfigParser.load_config_file(str(path)) or {}
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
 
 
 def write_value(text: str, name: str, value: Any) -> str:
@@ -49,7 +44,9 @@ def write_value(text: str, name: str, value: Any) -> str:
     start = re.search(rf"^{re.escape(name)}:", text, re.MULTILINE)
     if start is None:
         return text
-    line = re.compile(rf"{re.escape(name)}:(?P<old>[^\n#]*?)(?P<comment>[ \t]+#[^\n]*)?$", re.MULTILINE)
+    value_and_comment = r"(?P<old>[^\n#]*?)(?P<comment>[ \t]+#[^\n]*)?$"
+    no_more_lines = r"(?!\n[ \t]+[^\s#])"
+    line = re.compile(f"{re.escape(name)}:{value_and_comment}{no_more_lines}", re.MULTILINE)
     match = line.match(text, start.start())
     if match is None or not match["old"].strip():
         raise InputError(f"id '{name}' is not a value on one line of its config; set the ids it is made of")
@@ -60,29 +57,39 @@ def write_value(text: str, name: str, value: Any) -> str:
 def freeze_bundle(bundle: Path, target: Path, values: Mapping[str, Any]) -> Path:
     """Copy a bundle without its weights and write `values` into every config that has the id; overlays are dropped.
 
-    The copy runs by itself, with the values of the run it was made for.
+    The copy runs by itself, with the values of the run it was made for. It replaces `target`, which may be `bundle`.
 
     Raises:
-        InputError: not a bundle, or a value for an id that none of its configs has.
+        InputError: not a bundle, a value for an id that none of its configs has, or a value that does not fit.
     """
     configs = bundle / "configs"
     if not (configs / "metadata.json").exists():
         raise InputError(f"{bundle}: not a bundle (no configs/metadata.json)")
     check_ids(set(values), configs, "--set")
-    if target.exists():
-        shutil.rmtree(target)
-    (target / "configs").mkdir(parents=True)
-    for path in sorted(bundle.rglob("*")):
-        relative = path.relative_to(bundle)
-        if path.is_dir() or relative.parts[0] == "models" or "__pycache__" in relative.parts:
-            continue
-        (target / relative).parent.mkdir(parents=True, exist_ok=True)
-        if relative.parts[0] != "configs" or path.suffix != ".yaml":
-            shutil.copyfile(path, target / relative)
-        elif is_stage_config(_load(path)):
-            text = path.read_text(encoding="utf-8")
-            for name, value in values.items():
-                text = write_value(text, name, value)
-            with atomic_path(target / relative) as part:
-                part.write_text(text, encoding="utf-8")
+    values = check_values(values, configs, "--set ")
+    part = target.with_name(f".{target.name}.part")
+    if part.exists():
+        shutil.rmtree(part)
+    try:
+        for path in _files(bundle):
+            copy = part / path.relative_to(bundle)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            if path.parent != configs or path.suffix != ".yaml":
+                shutil.copyfile(path, copy)
+            elif is_stage_config(load_config(path)):
+                text = path.read_text(encoding="utf-8")
+                for name, value in values.items():
+                    text = write_value(text, name, value)
+                copy.write_text(text, encoding="utf-8")
+        check_components(part / "configs")
+        if target.exists():
+            shutil.rmtree(target)
+        part.rename(target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
     return target
+
+
+def _files(bundle: Path) -> list[Path]:
+    paths = [path for name in _PARTS for path in (bundle / name, *sorted((bundle / name).rglob("*")))]
+    return [path for path in paths if path.is_file() and "__pycache__" not in path.parts]

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from monai_wsss.data import Case, build_cache, cache_folder
+from monai_wsss.engines import Heartbeat
 from monai_wsss.errors import InputError
 from monai_wsss.transforms import GridPreprocessing
 from monai_wsss.workflow.stage import Stage
@@ -22,7 +23,8 @@ def open_cache(dataset_dir: Path, cases: list[Case], preprocessing: GridPreproce
     """
     parameters = preprocessing.parameters
     folder = cache_folder(dataset_dir, parameters)
-    skipped = build_cache(cases, folder, preprocessing, parameters)
+    heartbeat = Heartbeat("preprocessing: case", len(cases))
+    skipped = build_cache(cases, folder, preprocessing, parameters, heartbeat.beat)
     if skipped:
         raise InputError(f"{skipped[0].file}: {skipped[0].reason}; run prepare again ({len(skipped)} such volumes)")
     return folder

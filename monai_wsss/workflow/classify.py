@@ -28,6 +28,7 @@ from monai_wsss.metrics import auc, expected_calibration_error, f1
 from monai_wsss.networks import ResNetClassifier, load_backbone
 from monai_wsss.transforms import LoadSliced
 from monai_wsss.workflow.cached_stage import CachedStage
+from monai_wsss.workflow.pictures import picture_slices, save_panel
 from monai_wsss.workflow.tracking import Tracker
 
 logger = logging.getLogger(__name__)
@@ -76,6 +77,8 @@ class ClassifyStage(CachedStage):
         self.transform = Compose([LoadSliced(keys=["image"]), augmentation])
         self.epochs, self.batch_size, self.num_workers = epochs, batch_size, num_workers
         self.learning_rate, self.poly_power, self.weight_decay = learning_rate, poly_power, weight_decay
+        if positive_share is not None and not 0 < positive_share < 1:
+            raise ValueError(f"positive_share must lie between 0 and 1, got {positive_share}")
         self.positive_share, self.positive_weight = positive_share, positive_weight
         self.backbone_weights = backbone_weights
         self.amp = amp and self.device.type == "cuda"
@@ -84,12 +87,20 @@ class ClassifyStage(CachedStage):
         """Slices of a split with at least one known label.
 
         Raises:
-            InputError: the split has none, or training lacks one of the two answers.
+            InputError: the split has none or no positive one, or a class lacks one of the two answers in training.
         """
         found = slice_items(self.dataset.cases(split), self.cache, len(self.dataset.labels))
         found = [item for item in found if (np.asarray(item["classes"]) >= 0).any()]
+        path = self.dataset_dir / "dataset.json"
         if not found:
-            raise InputError(f"{self.dataset_dir / 'dataset.json'}: no labelled slice in {split}; change the split")
+            raise InputError(f"{path}: no labelled slice in {split}; change the split")
+        classes = np.stack([item["classes"] for item in found])
+        if not (classes == 1).any():
+            raise InputError(f"{path}: no positive slice in {split}; change the split or label more cases")
+        for label, answers in zip(self.dataset.labels, classes.T, strict=True):
+            for answer, word in ((1, "positive"), (0, "negative")):
+                if split == "training" and not (answers == answer).any():
+                    raise InputError(f"{path}: no {word} slice of class {label} in training; leave the class out")
         return found
 
     def work(self, tracker: Tracker) -> dict[str, Any]:
@@ -133,15 +144,19 @@ class ClassifyStage(CachedStage):
         )
         trainer.run()
         load_weights(self.network, self.folder / "model.pt").to(self.device)
-        return {"best_epoch": evaluator.state.best_metric_epoch, **self._validation_scores(validation)}
+        scores = self._validation_scores(validation)
+        self._picture(tracker)
+        return {"best_epoch": evaluator.state.best_metric_epoch, **scores}
 
     def _loader(self, items: list[dict[str, Any]], train: bool = True) -> DataLoader:
         dataset = Dataset(items, self.transform if train else LoadSliced(keys=["image"]))
+        sampler: Any = training_sampler(dataset, items, self.positive_share) if train else None
         return DataLoader(
             dataset,
             batch_size=self.batch_size,
-            sampler=training_sampler(dataset, items, self.positive_share) if train else None,
-            drop_last=train and len(items) > self.batch_size,  # a last batch of one has no batch statistics
+            sampler=sampler,
+            # A last batch of one has no batch statistics.
+            drop_last=sampler is not None and len(sampler) > self.batch_size,
             num_workers=self.num_workers,
             pin_memory=self.device.type == "cuda",
         )
@@ -161,3 +176,10 @@ class ClassifyStage(CachedStage):
             if defined:
                 means[name] = float(np.mean(defined))
         return means
+
+    @torch.no_grad()
+    def _picture(self, tracker: Tracker) -> None:
+        images = [self.volume(case)[index] for case, index in picture_slices(self.dataset, self.cache)]
+        chances = [float(self.network(image[None].to(self.device)).float().sigmoid().max()) for image in images]
+        title = "probability " + ", ".join(f"{chance:.2f}" for chance in chances)
+        save_panel(self.folder / "preview.png", {title: [image[0].numpy() for image in images]}, {}, tracker)

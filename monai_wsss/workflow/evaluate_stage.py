@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from monai_wsss.workflow.bundle_config import config_hash
 from monai_wsss.workflow.evaluation import evaluate
+from monai_wsss.workflow.manifest import folder_hash
 from monai_wsss.workflow.stage import NothingToDo, Stage
 from monai_wsss.workflow.tracking import Tracker
 
@@ -13,6 +15,11 @@ class EvaluateStage(Stage):
     name = "evaluate"
     reads = ("predictions",)
     writes = "evaluation"
+
+    def _inputs(self) -> dict[str, str | None]:
+        """The true masks are an input too: one that was mended is scored again."""
+        truths = {c.case: None if c.truth is None else folder_hash(c.truth) for c in self.dataset.cases("test")}
+        return {**super()._inputs(), "truth": config_hash(truths)}
 
     def work(self, tracker: Tracker) -> dict[str, Any]:
         """Score every test case with a truth.

@@ -6,8 +6,11 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from monai.bundle import ConfigParser
+
 from monai_wsss.data import atomic_path, write_json
 from monai_wsss.errors import InputError
+from monai_wsss.workflow.bundle_config import PLACE_IDS, load_config
 from monai_wsss.workflow.bundle_freeze import freeze_bundle, write_value
 from monai_wsss.workflow.manifest import Manifest, versions
 
@@ -16,6 +19,7 @@ _WEIGHTS = {"segmenter/model.pt": "models/model.pt", "classifier/model.pt": "mod
 _PLACES = {
     "segmenter_weights": "$@bundle_root + '/models/model.pt'",
     "classifier_weights": "$@bundle_root + '/models/classifier.pt'",
+    "distributed": False,  # inference is one process, however the training was
 }
 
 
@@ -31,9 +35,10 @@ def export_bundle(run: Path, out: Path) -> Path:
     for weights in _WEIGHTS:
         if not (run / weights).exists():
             raise InputError(f"{run / weights}: not there; finish the run first")
-    if out.exists() and any(out.iterdir()) and not (out / "configs" / "metadata.json").exists():
-        raise InputError(f"{out}: not empty and not a bundle; choose another folder")
-    freeze_bundle(run / "bundle", out, {})
+    earlier = (out / "configs" / "metadata.json").exists() and all((out / name).exists() for name in _WEIGHTS.values())
+    if out.exists() and any(out.iterdir()) and not earlier:
+        raise InputError(f"{out}: not empty and not an exported bundle; choose another folder")
+    freeze_bundle(run / "bundle", out, _names_of_paths(run / "bundle"))
     config = out / "configs" / "inference.yaml"
     text = config.read_text(encoding="utf-8")
     for name, value in _PLACES.items():
@@ -43,15 +48,32 @@ def export_bundle(run: Path, out: Path) -> Path:
     (out / "models").mkdir(exist_ok=True)
     for source, target in _WEIGHTS.items():
         shutil.copyfile(run / source, out / target)
-    _update_metadata(out / "configs" / "metadata.json", manifest)
+    _update_metadata(out / "configs", manifest)
     card = out / "docs" / "README.md"
     with atomic_path(card) as part:
         part.write_text(card.read_text(encoding="utf-8") + model_card(manifest, run), encoding="utf-8")
     return out
 
 
-def _update_metadata(path: Path, manifest: Manifest) -> None:
+def _names_of_paths(bundle: Path) -> dict[str, str]:
+    """Ids whose value is an absolute path, with the file's name alone: a path tells of this machine and its users."""
+    found = {}
+    for path in sorted((bundle / "configs").glob("*.yaml")):
+        for name, value in load_config(path).items():
+            if isinstance(value, str) and Path(value).is_absolute():
+                found[name] = Path(value).name
+    return found
+
+
+def _update_metadata(configs: Path, manifest: Manifest) -> None:
+    path = configs / "metadata.json"
     metadata = json.loads(path.read_text(encoding="utf-8"))
+    parser = ConfigParser(load_config(configs / "inference.yaml"))
+    labels, channels = parser.get_parsed_content("labels"), parser.get_parsed_content("out_channels")
+    names = ["background", *labels][-channels:]  # a sigmoid head has no channel of background
+    output = metadata["network_data_format"]["outputs"]["pred"]
+    output.update(num_channels=channels, channel_def={str(index): name for index, name in enumerate(names)})
+    metadata["pred_classes"] = ", ".join(f"{index} {name}" for index, name in enumerate(["background", *labels]))
     found = versions()
     metadata["monai_version"], metadata["pytorch_version"] = found["monai"], found["torch"].split("+")[0]
     metadata["numpy_version"] = found["numpy"]
@@ -63,7 +85,9 @@ def model_card(manifest: Manifest, run: Path) -> str:
     """Section of the README that says how these weights were made and how they scored, from the manifest."""
     lines = ["", "## These weights", ""]
     overlays = ", ".join(manifest.content.get("overlays", [])) or "none"
-    settings = ", ".join(f"{k}={v}" for k, v in manifest.content.get("overrides", {}).items()) or "none"
+    given = {k: v for k, v in manifest.content.get("overrides", {}).items() if k not in PLACE_IDS}
+    given |= {k: v for k, v in _names_of_paths(run / "bundle").items() if k in given}
+    settings = ", ".join(f"{k}={v}" for k, v in given.items()) or "none"
     lines += [f"- Overlays: {overlays}. Settings: {settings}.", ""]
     lines += ["| stage | device | threads | seconds | summary |", "|---|---|---|---|---|"]
     for name, record in manifest.content["stages"].items():
@@ -87,5 +111,7 @@ def _text(value: Any) -> str:
 
 
 def _interval(score: dict[str, Any]) -> str:
+    if score["ci95"] is None:  # fewer than two patients
+        return "not defined" if score["mean"] is None else _text(score["mean"])
     low, high = score["ci95"]
     return f"{_text(score['mean'])} [{_text(low)}, {_text(high)}]"

@@ -9,8 +9,9 @@ from ignite.engine import Events
 from monai.engines import SupervisedEvaluator
 
 from monai_wsss.data import atomic_path
-from monai_wsss.engines import SkippingDataset
+from monai_wsss.engines import Heartbeat, SkippingDataset
 from monai_wsss.errors import InputError
+from monai_wsss.workflow.manifest import folder_hash
 from monai_wsss.workflow.stage import Stage
 from monai_wsss.workflow.statistics import case_statistics, slice_statistics
 from monai_wsss.workflow.tracking import Tracker
@@ -33,14 +34,24 @@ class InferStage(Stage):
         evaluator: MONAI's stock evaluator; its postprocessing writes the masks and leaves the saved mask in `pred`.
         labels: class names, for the tables.
         weights: the checkpoint files that must be there.
+        predictions_dir: folder to write; None is `predictions` in the run folder.
     """
 
     name = "infer"
     reads = ("classifier", "segmenter")
     writes = "predictions"
 
-    def __init__(self, evaluator: SupervisedEvaluator, labels: list[str], weights: list[str], **place: Any) -> None:
+    def __init__(
+        self,
+        evaluator: SupervisedEvaluator,
+        labels: list[str],
+        weights: list[str],
+        predictions_dir: str | None = None,
+        **place: Any,
+    ) -> None:
         super().__init__(**place)
+        # Apart from `folder`, which is emptied before it is written anew: this one may hold other things.
+        self.predictions_dir = Path(predictions_dir) if predictions_dir else self.folder
         self.evaluator, self.labels, self.weights = evaluator, labels, weights
         self._statistics: list[list[Any]] = []
         self._slices: list[list[Any]] = []
@@ -53,19 +64,34 @@ class InferStage(Stage):
         loader: Any = self.evaluator.data_loader
         return loader.dataset
 
+    def _inputs(self) -> dict[str, str | None]:
+        """Weights that an exported bundle brings along are no folders of the run."""
+        if all(Path(path).is_relative_to(self.run_folder) for path in self.weights):
+            return super()._inputs()
+        inputs = {name: folder_hash(Path(path)) for name, path in zip(self.reads[::-1], self.weights, strict=True)}
+        return {"dataset": folder_hash(self.dataset_dir / "dataset.json"), **inputs}
+
+    def run(self) -> dict[str, Any]:
+        """Predict the test split of a prepared folder as a recorded stage, or every volume of any other folder."""
+        if (self.dataset_dir / "dataset.json").exists():
+            return super().run()
+        return self.predict(self.predictions_dir)
+
     def work(self, tracker: Tracker) -> dict[str, Any]:
         """Predict the test split of the prepared folder."""
         self.labels = list(self.dataset.labels)
         if len(self.cases.data) == 0:
             raise InputError(f"{self.dataset_dir / 'dataset.json'}: no test case; change the split")
-        return self.predict(self.folder)
+        return self.predict(self.predictions_dir)
 
     def predict(self, folder: Path, progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:
         """Write masks and tables into `folder`; returns the counts of cases done and skipped."""
         for path in self.weights:
             if not Path(path).exists():
                 raise InputError(f"{path}: no such weights; train first")
-        self._statistics, self._slices, self._progress = [], [], progress
+        heartbeat = Heartbeat("infer: case", len(self.cases.data))
+        self._progress = progress or heartbeat.beat
+        self._statistics, self._slices = [], []
         self.evaluator.run()
         write_table(folder / "statistics.csv", _STATISTICS, self._statistics)
         write_table(folder / "slices.csv", _SLICES, self._slices)

@@ -37,12 +37,16 @@ def infer(
         raise InputError(f"{source}: neither a run folder nor a bundle (no {config.relative_to(source)})")
     if not volumes.exists():
         raise InputError(f"{volumes}: no such file or folder")
+    if out.resolve() == (volumes if volumes.is_dir() else volumes.parent).resolve():
+        raise InputError(f"{out}: holds the volumes themselves, masks would replace them; choose another --out folder")
     places = {"dataset_dir": str(volumes), "predictions_dir": str(out), "device": device, "tracking_uri": "none"}
     workflow = ConfigWorkflow(
         config_file=str(config),
         logging_file=False,
         workflow_type="infer",
+        bundle_root=str(bundle.resolve()),
         output_dir=str(source if run else out),
+        distributed=False,
         **places,
     )
     workflow.initialize()

@@ -38,7 +38,7 @@ def folder_hash(folder: Path) -> str | None:
     for path in files:
         if path.name.startswith("."):
             continue
-        digest.update(path.relative_to(folder.parent).as_posix().encode())
+        digest.update(f"{path.relative_to(folder.parent).as_posix()}\0{path.stat().st_size}\0".encode())
         with path.open("rb") as stream:
             while block := stream.read(1 << 20):
                 digest.update(block)
@@ -65,9 +65,9 @@ class Manifest:
         if self.path.exists():
             try:
                 self.content = json.loads(self.path.read_text(encoding="utf-8"))
-            except json.JSONDecodeError as error:
+            except ValueError as error:
                 raise InputError(f"{self.path}: not readable as JSON ({error}); remove it to start anew") from error
-            if self.content.get("version") != VERSION:
+            if not isinstance(self.content, dict) or self.content.get("version") != VERSION:
                 raise InputError(f"{self.path}: written by another version; use a new --out folder")
 
     def set(self, **values: Any) -> None:

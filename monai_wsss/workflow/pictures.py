@@ -14,11 +14,17 @@ _TITLE = 14  # pixels
 _COLOURS = ((230, 60, 60), (60, 160, 240), (250, 190, 40), (120, 200, 90))
 
 
-def picture_slices(dataset: PreparedDataset, count: int = 4) -> list[tuple[Case, int]]:
-    """Up to `count` labelled-positive slices of the validation split: the middle one of each of the first cases."""
+def picture_slices(dataset: PreparedDataset, cache: Path, count: int = 4) -> list[tuple[Case, int]]:
+    """Up to `count` labelled-positive slices of the validation split: the middle one of each of the first cases.
+
+    `cache` tells the depth of a volume that is labelled as a whole.
+    """
     chosen = []
     for case in dataset.cases("validation"):
-        rows = np.asarray(case.slice_classes if case.slice_classes is not None else [case.classes])
+        if case.slice_classes is not None:
+            rows = np.asarray(case.slice_classes)
+        else:
+            rows = np.asarray([case.classes] * len(np.load(cache / f"{case.case}.npy", mmap_mode="r")))
         positive = np.flatnonzero((rows == 1).any(axis=1))
         if len(positive):
             chosen.append((case, int(positive[len(positive) // 2])))

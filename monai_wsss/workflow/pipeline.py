@@ -6,16 +6,27 @@ from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
-from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle import ConfigWorkflow
 
 from monai_wsss.data import PreparedDataset
+from monai_wsss.engines import input_error
 from monai_wsss.errors import InputError
-from monai_wsss.workflow.bundle_config import check_ids, effective_config, known_ids
+from monai_wsss.workflow.bundle_check import value_error
+from monai_wsss.workflow.bundle_config import check_ids, effective_config, known_ids, load_config
 from monai_wsss.workflow.bundle_freeze import freeze_bundle, overlay_values
 from monai_wsss.workflow.manifest import Manifest
-from monai_wsss.workflow.start import start
+from monai_wsss.workflow.start import select_device, start
 
 logger = logging.getLogger(__name__)
+
+# Ids that the pipeline hands to every stage itself; set by an overlay or an override they stand in for `auto`.
+_GIVEN = ("device", "tracking_uri")
+
+# A bundle that was exported names the weights it came with; a pipeline takes those that it trains.
+_TRAINED = {
+    "segmenter_weights": "$@output_dir + '/segmenter/model.pt'",
+    "classifier_weights": "$@output_dir + '/classifier/model.pt'",
+}
 
 
 class Pipeline:
@@ -59,7 +70,7 @@ class Pipeline:
         path = self.bundle / "configs" / "pipeline.yaml"
         if not path.exists():
             raise InputError(f"{self.bundle}: not a bundle with a pipeline (no configs/pipeline.yaml)")
-        self.own = ConfigParser.load_config_file(str(path))
+        self.own = load_config(path)
         self.stages = list(stages if stages is not None else self.own["stages"])
         self.overlays = [overlays] if isinstance(overlays, str) else list(overlays)
         self.overrides = dict(self._given() if overrides is None else overrides)
@@ -68,6 +79,8 @@ class Pipeline:
         for name in (from_stage, until_stage):
             if name and name not in names:
                 raise InputError(f"no stage '{name}'; {self.bundle.name} has {', '.join(names)}")
+        if from_stage and until_stage and names.index(from_stage) > names.index(until_stage):
+            raise InputError(f"--from {from_stage} comes after --until {until_stage}; the order is {', '.join(names)}")
         self.forced = set(names[names.index(from_stage) :]) if from_stage else set()
         self.wanted = names[: names.index(until_stage) + 1] if until_stage else names
 
@@ -79,45 +92,72 @@ class Pipeline:
     def freeze(self) -> Path:
         """Write `<run>/bundle` and the top of run.json."""
         dataset = PreparedDataset.read(self.dataset_dir)
-        values: dict[str, Any] = {}
-        if "labels" in known_ids(self.bundle / "configs"):
-            values["labels"] = list(dataset.labels)
-        values |= overlay_values(self.bundle, self.overlays) | self.overrides
+        known = known_ids(self.bundle / "configs")
+        values = {k: v for k, v in {"labels": list(dataset.labels), **_TRAINED}.items() if k in known}
+        values |= self._values()
         check_ids(set(values), self.bundle / "configs", "--set")
         target = self.run_folder / "bundle"
         if not dist.is_initialized() or dist.get_rank() == 0:
-            if self.bundle.resolve() != target.resolve():
-                freeze_bundle(self.bundle, target, values)
-            Manifest(self.run_folder).set(
-                bundle=self.bundle.resolve().name, overlays=self.overlays, overrides=self.overrides
-            )
+            freeze_bundle(self.bundle, target, {k: v for k, v in values.items() if k not in _GIVEN})
+            manifest = Manifest(self.run_folder)
+            if self.bundle.resolve() == target.resolve():  # the run's own copy: what went into it before holds on
+                manifest.set(overrides=manifest.content.get("overrides", {}) | self.overrides)
+            else:
+                name = self.bundle.resolve().name
+                manifest.set(bundle=name, overlays=self.overlays, overrides=self.overrides)
         if dist.is_initialized():
             dist.barrier()
         return target
 
     def run(self) -> dict[str, Any]:
         """Run the stages; returns their records by name."""
-        start(str(self.dataset_dir), distributed=bool(self._distributed()))
+        start(str(self.dataset_dir), distributed=bool(self._values().get("distributed", False)))
+        select_device(self._given_values()["device"])  # a device that is not there should not wait for its stage
         bundle = self.freeze()
-        records = {}
+        records: dict[str, Any] = {}
         for stage in self.stages:
             if stage["name"] not in self.wanted:
                 continue
-            if self.progress is not None:
-                self.progress(stage["name"])
-            workflow = ConfigWorkflow(
-                config_file=str(bundle / "configs" / stage["config"]),
-                logging_file=False,
-                dataset_dir=str(self.dataset_dir),
-                output_dir=str(self.run_folder),
-                device=self.device,
-                tracking_uri=self.tracking_uri,
-            )
-            workflow.initialize()
-            workflow.parser.get_parsed_content("stage").force = stage["name"] in self.forced
-            records[stage["name"]] = workflow.run()[-1]
-            workflow.finalize()
+            try:
+                records[stage["name"]] = self._run_stage(bundle / "configs" / stage["config"], stage["name"])
+            except RuntimeError as error:  # MONAI's config parser wraps what a stage raises
+                reason = input_error(error)
+                if reason is None:
+                    raise
+                raise reason from None
+        if dist.is_initialized():
+            dist.destroy_process_group()
         return records
 
-    def _distributed(self) -> bool:
-        return bool((overlay_values(self.bundle, self.overlays) | self.overrides).get("distributed", False))
+    def _run_stage(self, config: Path, name: str) -> dict[str, Any]:
+        workflow = ConfigWorkflow(
+            config_file=str(config),
+            logging_file=False,
+            bundle_root=str(config.resolve().parents[1]),
+            dataset_dir=str(self.dataset_dir),
+            output_dir=str(self.run_folder),
+            **self._given_values(),
+        )
+        workflow.initialize()
+        try:
+            stage = workflow.parser.get_parsed_content("stage")
+        except RuntimeError as error:
+            reason = None if input_error(error) else value_error(error)
+            if reason is None:
+                raise
+            raise InputError(f"{config.name}: {reason}") from error
+        stage.force = name in self.forced
+        if self.progress is not None:
+            self.progress(name)
+        record = workflow.run()[-1]
+        workflow.finalize()
+        return record
+
+    def _given_values(self) -> dict[str, Any]:
+        given = {"device": self.device, "tracking_uri": self.tracking_uri}
+        values = self._values()
+        return {key: values.get(key, value) if value == "auto" else value for key, value in given.items()}
+
+    def _values(self) -> dict[str, Any]:
+        """Ids that overlays and overrides set."""
+        return overlay_values(self.bundle, self.overlays) | self.overrides

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from monai_wsss.data import Case, write_array
+from monai_wsss.engines import Heartbeat
 from monai_wsss.ops import body_mask, dense_crf, label_unary, threshold_labels
 from monai_wsss.workflow.cached_stage import SPLITS, CachedStage
 from monai_wsss.workflow.pictures import picture_slices, save_panel
@@ -82,6 +83,8 @@ class RefineStage(CachedStage):
     def work(self, tracker: Tracker) -> dict[str, Any]:
         """Write both masks of every case."""
         counts = {"slices_with_refined_mask": 0, "slices_with_crf_mask": 0, "refined_pixels": 0, "crf_pixels": 0}
+        heartbeat = Heartbeat("refine: case", len(self.dataset.cases()))
+        done = 0
         for split in SPLITS:
             for case in self.dataset.cases(split):
                 volume = self.volume(case)
@@ -91,7 +94,8 @@ class RefineStage(CachedStage):
                     write_array(self.folder / kind / f"{case.case}.npy", masks[:, 0].numpy())
                     counts[f"slices_with_{kind}_mask"] += int(masks.flatten(1).any(dim=1).sum())
                     counts[f"{kind}_pixels"] += int((masks > 0).sum())
-        chosen = picture_slices(self.dataset)
+                heartbeat.beat(done := done + 1)
+        chosen = picture_slices(self.dataset, self.cache)
         images = [self.volume(case)[i, 0].numpy() for case, i in chosen]
         marks = {
             f"{kind} mask": [np.load(self.folder / kind / f"{case.case}.npy")[i] for case, i in chosen]

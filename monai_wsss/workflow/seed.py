@@ -9,7 +9,7 @@ import torch
 from monai.inferers import Inferer
 
 from monai_wsss.data import Case, atomic_path, write_array
-from monai_wsss.engines import load_weights
+from monai_wsss.engines import Heartbeat, load_weights
 from monai_wsss.networks import ResNetClassifier
 from monai_wsss.ops import gate_class_maps, normalize_class_maps
 from monai_wsss.workflow.cached_stage import SPLITS, CachedStage
@@ -64,7 +64,8 @@ class SeedStage(CachedStage):
         """Write the maps of every case."""
         load_weights(self.network, self.run_folder / "classifier" / "model.pt").to(self.device).eval()
         rows: list[list[Any]] = []
-        gated_on = slices = 0
+        gated_on = slices = done = 0
+        heartbeat = Heartbeat("seed: case", len(self.dataset.cases()))
         for split in SPLITS:
             for case in self.dataset.cases(split):
                 probability = self.probabilities(case)
@@ -73,6 +74,7 @@ class SeedStage(CachedStage):
                 else:
                     present = torch.from_numpy(self.slice_labels(case, len(probability))) == 1
                 write_array(self.folder / f"{case.case}.npy", self.maps(case, present).half().numpy())
+                heartbeat.beat(done := done + 1)
                 gated_on, slices = gated_on + int(present.any(dim=1).sum()), slices + len(probability)
                 for index, values in enumerate(probability.tolist()):
                     named = zip(self.dataset.labels, values, strict=True)
@@ -83,7 +85,7 @@ class SeedStage(CachedStage):
         return {"slices": slices, "slices_with_maps": gated_on}
 
     def _picture(self, tracker: Tracker) -> None:
-        chosen = picture_slices(self.dataset)
+        chosen = picture_slices(self.dataset, self.cache)
         images = [self.volume(case)[i, 0].numpy() for case, i in chosen]
         maps = [np.load(self.folder / f"{case.case}.npy", mmap_mode="r")[i].max(0) for case, i in chosen]
         save_panel(self.folder / "preview.png", {"image": images, "class map": images}, {"class map": maps}, tracker)

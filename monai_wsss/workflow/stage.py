@@ -1,6 +1,7 @@
 """A stage of a pipeline."""
 
 import logging
+import math
 import shutil
 import time
 from abc import ABC, abstractmethod
@@ -10,6 +11,7 @@ from typing import Any, ClassVar
 import torch.distributed as dist
 
 from monai_wsss.data import PreparedDataset
+from monai_wsss.engines.checkpoint import RESUME_FILE
 from monai_wsss.errors import InputError
 from monai_wsss.workflow.bundle_config import config_hash, effective_config
 from monai_wsss.workflow.manifest import Manifest, folder_hash
@@ -77,7 +79,7 @@ class Stage(ABC):
         """Run the stage unless it is already done; returns its record."""
         first = not dist.is_initialized() or dist.get_rank() == 0
         if not first:
-            if self.trains:
+            if self._agree() and self.trains:
                 self.work(Tracker("none", self.run_folder, self.name))
             dist.barrier()
             return {}
@@ -86,6 +88,14 @@ class Stage(ABC):
             dist.barrier()
         return record
 
+    @staticmethod
+    def _agree(runs: bool | None = None) -> bool:
+        """Tell the other processes of a distributed run whether the stage runs; they call it without an argument."""
+        answer = [runs]
+        if dist.is_initialized():
+            dist.broadcast_object_list(answer, src=0)
+        return bool(answer[0])
+
     def _run_recorded(self) -> dict[str, Any]:
         found = effective_config()
         config = {} if found is None else found[0]
@@ -93,13 +103,17 @@ class Stage(ABC):
         digest, inputs = config_hash(config), self._inputs()
         if not self.force and manifest.finished(self.name, digest, inputs, self.folder):
             logger.info("%s: already done", self.name)
+            self._agree(False)
             return manifest.stage(self.name)
         earlier = manifest.stage(self.name)
         resumes = earlier.get("status") in ("running", "failed") and not self.force
-        if not (resumes and earlier["config"] == digest and earlier["inputs"] == inputs) and earlier:
+        if not earlier:
+            (self.folder / RESUME_FILE).unlink(missing_ok=True)  # nothing says which config this epoch is of
+        elif not (resumes and earlier["config"] == digest and earlier["inputs"] == inputs):
             shutil.rmtree(self.folder, ignore_errors=True)  # another config's files, or an epoch of it, must not stay
         self.folder.mkdir(parents=True, exist_ok=True)
         manifest.begin(self.name, digest, inputs, self.seed, self.device)
+        self._agree(True)
         began = time.perf_counter()
         status = "failed"
         values: dict[str, Any] = {}
@@ -109,7 +123,7 @@ class Stage(ABC):
                     {k: v for k, v in config.items() if isinstance(v, (int, float, str)) and k[0] != "_"}
                 )
                 try:
-                    values = {"summary": self.work(tracker)}
+                    values = {"summary": {k: _plain(v) for k, v in self.work(tracker).items()}}
                     tracker.log_metrics({k: v for k, v in values["summary"].items() if isinstance(v, (int, float))})
                     status = "done"
                 except NothingToDo as reason:
@@ -120,3 +134,8 @@ class Stage(ABC):
             manifest = Manifest(self.run_folder)  # the tracker wrote to it as well
             manifest.end(self.name, status, time.perf_counter() - began, output=folder_hash(self.folder), **values)
         return manifest.stage(self.name)
+
+
+def _plain(value: Any) -> Any:
+    """None in place of NaN and infinity, which JSON does not have."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,6 +1,7 @@
 """What every stage does before anything is built."""
 
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -32,7 +33,10 @@ def start(dataset_dir: str, seed: int = 0, distributed: bool = False) -> None:
     if distributed and not dist.is_initialized():
         if "WORLD_SIZE" not in os.environ:
             raise InputError("overlay multi_gpu: start with `torchrun --nproc_per_node=N -m monai_wsss run ...`")
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
+        # The others wait while the first process runs a stage alone, which may take hours.
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=timedelta(days=7))
     set_determinism(seed=seed)
 
 

@@ -50,7 +50,7 @@ class Tracker:
             number = experiment.experiment_id
         manifest = Manifest(self.run_folder)
         record = manifest.content.get("mlflow", {})
-        if record.get("uri") == self.uri:
+        if record.get("uri") == self.uri and self._has(record["run"]):
             self.parent = record["run"]
             for stale in self.client.search_runs([number], f"tags.`mlflow.parentRunId` = '{self.parent}'"):
                 if stale.info.status == "RUNNING":  # a process that was killed could not end its run
@@ -61,6 +61,15 @@ class Tracker:
             manifest.set(mlflow={"uri": self.uri, "run": self.parent})
         tags = {"mlflow.parentRunId": self.parent}
         self.child = self.client.create_run(number, tags=tags, run_name=self.stage).info.run_id
+
+    def _has(self, run: str) -> bool:
+        """False where the store was removed or replaced since the manifest was written."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self.client.get_run(run).info.lifecycle_stage == "active"
+        except MlflowException:
+            return False
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Log a stage's hyperparameters: its config's flat values."""

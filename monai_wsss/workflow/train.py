@@ -41,7 +41,7 @@ class TrainStage(CachedStage):
         EpochLog(tracker.log_metrics, self.evaluator, self.name).attach(self.trainer)
         self.trainer.run()
         load_weights(self.network, self.folder / "model.pt").to(self.device).eval()
-        chosen = picture_slices(self.dataset)
+        chosen = picture_slices(self.dataset, self.cache)
         images = [self.volume(case)[i] for case, i in chosen]
         with torch.no_grad():
             logits = [self.network(image[None].to(self.device)).cpu() for image in images]

@@ -39,20 +39,22 @@ TABLE = {
 def test_format_table() -> None:
     lines = format_table(TABLE).splitlines()
     interval = "0.100 [0.000, 0.200]"
-    assert lines[2] == f"| all background | {interval} | +0.250 [+0.125, +0.375] | {interval} | {interval} | - | 0.500 |"
+    assert (
+        lines[2] == f"| all background | {interval} | +0.250 [+0.125, +0.375] | {interval} | {interval} | - | 0.500 |"
+    )
     assert lines[3].startswith("| segmenter | 0.400 [0.300, 0.500] |  | 0.400")
     assert "AUC 0.900 (slice position alone 0.800), F1 0.700, ECE -" in lines[-1]
 
 
 def test_fill_replaces_only_between_the_marks(tmp_path: Path) -> None:
     (tmp_path / "t.json").write_text(json.dumps(TABLE), encoding="utf-8")
-    text = "before\n<!-- table:t -->\nold\n<!-- /table -->\nafter\n"
+    text = "before\n<!-- table:t -->\nOLD\n<!-- /table -->\nafter\n"
     filled = fill(text, tmp_path)
     assert filled.startswith("before\n<!-- table:t -->\n| row |") and filled.endswith("\n<!-- /table -->\nafter\n")
-    assert "old" not in filled and fill(filled, tmp_path) == filled
+    assert "OLD" not in filled and fill(filled, tmp_path) == filled
 
 
-@pytest.mark.parametrize("page", sorted(ROOT.glob("bundles/*/docs/README.md")) + [ROOT / "README.md"], ids=str)
+@pytest.mark.parametrize("page", [*sorted(ROOT.glob("bundles/*/docs/README.md")), ROOT / "README.md"], ids=str)
 def test_committed_tables_are_those_of_the_json(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert "<!-- table:" in text

@@ -1,0 +1,122 @@
+"""What MONAI, the model zoo and MONAI Label reach into: properties, shapes, TorchScript."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_net_in_out
+from monai.bundle.properties import InferProperties, TrainProperties
+
+BUNDLE = Path(__file__).parents[2] / "bundles" / "brain_mri_lesion_mixed_unet"
+META = str(BUNDLE / "configs" / "metadata.json")
+NARROW = {"channels": [4, 8, 16, 32]}
+
+both = pytest.mark.parametrize(
+    ("config", "kind"), [("train.yaml", "train"), ("inference.yaml", "infer")], ids=["train", "inference"]
+)
+
+
+def references(config, kind):
+    """`(name, id, where it must be referenced)` of MONAI's properties that the config has."""
+    parser = ConfigParser(ConfigParser.load_config_file(str(BUNDLE / "configs" / config)))
+    properties = TrainProperties if kind == "train" else InferProperties
+    rows = [(name, p["id"], p.get("refer_id")) for name, p in properties.items() if p["id"] in parser]
+    return parser, rows
+
+
+def workflow(whole, config, kind, **override):
+    places = {"dataset_dir": str(whole.data), "output_dir": str(whole.run), "tracking_uri": "none"}
+    path = whole.run / "bundle" / "configs" / config
+    made = ConfigWorkflow(config_file=str(path), workflow_type=kind, logging_file=False, **places, **override)
+    made.initialize()
+    return made
+
+
+@both
+def test_check_properties_finds_nothing(config, kind, whole):
+    assert workflow(whole, config, kind).check_properties() == []
+
+
+def test_check_properties_would_find_something(whole):
+    wrong = {"validate#evaluator#inferer": "@train#inferer"}
+    assert workflow(whole, "train.yaml", "train", **wrong).check_properties() == ["val_inferer"]
+
+
+@both
+def test_required_and_optional_properties_are_there(config, kind):
+    _, rows = references(config, kind)
+    names = {name for name, _, _ in rows}
+    if kind == "train":
+        assert names >= {"bundle_root", "device", "dataset_dir", "trainer", "network_def", "max_epochs"}
+        assert names >= {"train_dataset", "train_inferer", "train_dataset_data", "train_handlers"}
+        assert names >= {"train_preprocessing", "evaluator", "val_interval", "val_dataset", "val_key_metric"}
+    else:
+        assert names >= {"bundle_root", "device", "dataset_dir", "dataset", "evaluator", "network_def", "inferer"}
+        assert names >= {"dataset_data", "handlers", "preprocessing", "postprocessing"}
+
+
+@both
+def test_optional_properties_are_used_by_exact_reference(config, kind):
+    parser, rows = references(config, kind)
+    checked = 0
+    for name, id_, where in rows:
+        if where in (None, "validator", "interval"):
+            continue
+        assert parser.get(where).replace("#", "::") == f"@{id_}", f"{name}: {where} is not @{id_}"
+        checked += 1
+    assert checked >= 3
+    if kind == "train":
+        (handler,) = [h for h in parser["train#handlers"] if h["_target_"] == "ValidationHandler"]
+        assert (handler["validator"], handler["interval"]) == ("@validate#evaluator", "@val_interval")
+
+
+@both
+@pytest.mark.parametrize("segmenter", ["mixed_unet", "unet"])
+def test_network_agrees_with_metadata(config, kind, segmenter):
+    verify_net_in_out(
+        net_id="network_def",
+        meta_file=META,
+        config_file=str(BUNDLE / "configs" / config),
+        device="cpu",
+        n=4,  # 32 x 32
+        segmenter=segmenter,
+        **(NARROW if segmenter == "unet" else {}),
+    )
+
+
+def test_another_head_than_metadata_says_is_noticed():
+    with pytest.raises(ValueError, match="output channel number `1` doesn't match: `2`"):
+        verify_net_in_out(
+            net_id="network_def",
+            meta_file=META,
+            config_file=str(BUNDLE / "configs" / "train.yaml"),
+            device="cpu",
+            n=4,
+            out_channels=1,
+            **NARROW,
+        )
+
+
+@pytest.mark.parametrize("segmenter", ["mixed_unet", "unet"])
+def test_torchscript_gives_the_same_output(segmenter, tmp_path):
+    config = str(BUNDLE / "configs" / "inference.yaml")
+    parser = ConfigParser(ConfigParser.load_config_file(config))
+    parser.update({"segmenter": segmenter, **NARROW})
+    network = parser.get_parsed_content("network_def").eval()
+    torch.save(network.state_dict(), tmp_path / "model.pt")
+    ckpt_export(
+        net_id="network_def",
+        filepath=str(tmp_path / "model.ts"),
+        ckpt_file=str(tmp_path / "model.pt"),
+        meta_file=META,
+        config_file=config,
+        segmenter=segmenter,
+        **NARROW,
+    )
+    files = {"metadata.json": ""}
+    loaded = torch.jit.load(tmp_path / "model.ts", _extra_files=files).eval()
+    assert json.loads(files["metadata.json"])["name"] == json.loads(Path(META).read_text())["name"]
+    image = torch.rand(2, 1, 40, 24, generator=torch.Generator().manual_seed(0))  # no power of two
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(image), network(image))

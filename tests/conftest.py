@@ -1,0 +1,111 @@
+"""Tiny studies, and one whole pipeline on them that many tests look at."""
+
+import csv
+from pathlib import Path
+from types import SimpleNamespace
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+BUNDLE = Path(__file__).parents[1] / "bundles" / "brain_mri_lesion_mixed_unet"
+AXIAL = np.diag([-4.0, -4.0, 6.0, 1.0])  # mm; 4 x 4 x 6 = 0.096 ml a voxel
+SPLITS = {"train": 5, "val": 2, "test": 2}
+SETTINGS = {
+    "pixel_spacing": 4.0,
+    "size": [32, 32],
+    "classifier_depth": 18,
+    "classify_epochs": 3,
+    "classify_batch_size": 8,
+    "scales": [1.0],
+    "channels": [4, 4, 8, 8],
+    "train_epochs": 3,
+    "train_batch_size": 8,
+}
+
+
+def _head(rng, depth, lesion_slices):
+    """Head of 20 x 24 pixels around 100; the lesion is a 6 x 6 square around 200."""
+    volume, mask = np.zeros((28, 32, depth), np.float32), np.zeros((28, 32, depth), np.uint8)
+    volume[4:24, 4:28] = rng.uniform(80, 120, (20, 24, depth))
+    x, y = rng.integers(6, 16, 2)
+    mask[x : x + 6, y : y + 6, list(lesion_slices)] = 1
+    return volume + 100 * mask, mask
+
+
+@pytest.fixture(scope="session")
+def write_volume():
+    def write(path, array, affine=AXIAL):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        nib.save(nib.Nifti1Image(array, affine), path)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def write_study(write_volume):
+    """Writes images/, masks/ and labels.csv: patients of 4 slices, lesions in slices 1 and 2; every third has none."""
+
+    def write(folder, splits=None, seed=0, positive=lambda split, number: number % 3 < 2):
+        rng, rows, total = np.random.default_rng(seed), [], 0
+        for split, count in (splits or SPLITS).items():
+            for number in range(count):
+                name = f"HOSP{total:03d}"
+                volume, mask = _head(rng, 4, (1, 2) if positive(split, number) else ())
+                write_volume(folder / "images" / f"{name}.nii.gz", volume)
+                write_volume(folder / "masks" / f"{name}.nii.gz", mask)
+                rows += [[name, split, index, int(mask[..., index].any())] for index in range(4)]
+                total += 1
+        with (folder / "labels.csv").open("w", newline="") as stream:
+            csv.writer(stream).writerows([["PatientID", "split", "slice", "lesion"], *rows])
+        return folder
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def prepare_study():
+    def prepare_study(study, out, masks=True):
+        from monai_wsss.transforms import GridPreprocessing
+        from monai_wsss.workflow.prepare import prepare
+
+        grid = GridPreprocessing(pixel_spacing=SETTINGS["pixel_spacing"], size=SETTINGS["size"])
+        truth = study / "masks" if masks else None
+        prepare(study / "images", study / "labels.csv", out, masks=truth, preprocessing=grid)
+        return out
+
+    return prepare_study
+
+
+@pytest.fixture(scope="session")
+def run_pipeline():
+    """Runs the bundle on a prepared folder, everything tiny; further settings and options by keyword."""
+
+    def run(data, out, settings=None, bundle=BUNDLE, **options):
+        from monai_wsss.workflow import Pipeline
+
+        options = {"device": "cpu", "tracking_uri": "none"} | options
+        return Pipeline(str(bundle), str(data), str(out), overrides=SETTINGS | (settings or {}), **options).run()
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory, write_study, prepare_study, run_pipeline):
+    """One whole run: `study`, `data`, `run`, `records`. To be looked at, not changed."""
+    root = tmp_path_factory.mktemp("whole")
+    study = write_study(root / "study")
+    data = prepare_study(study, root / "data")
+    records = run_pipeline(data, root / "run")
+    return SimpleNamespace(root=root, study=study, data=data, run=root / "run", records=records, bundle=BUNDLE)
+
+
+@pytest.fixture(scope="session")
+def files_of():
+    """Bytes of every file below a folder, by relative path."""
+
+    def read(folder):
+        return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+    return read

@@ -1,0 +1,109 @@
+"""Which slices train the segmenter, and which train the classifier."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from monai.transforms import Compose
+
+from monai_wsss.errors import InputError
+from monai_wsss.networks import ResNetClassifier
+from monai_wsss.workflow import ClassifyStage, pseudo_mask_items
+
+
+@pytest.fixture
+def items(write_cached, place, grid, tmp_path):
+    """Cases are (labels, which slices have a refined mask)."""
+
+    def make(cases, split="training", labels="ab", missing=(), **options):
+        found = {name: (np.zeros((len(rows), 1, 8, 8)), rows) for name, (rows, _) in cases.items()}
+        write_cached(labels, **{split: found})
+        for kind in ("refined", "crf"):
+            (tmp_path / "run" / "pseudo_masks" / kind).mkdir(parents=True)
+            for name, (rows, marked) in cases.items():
+                mask = np.zeros((len(rows), 8, 8), np.uint8)
+                mask[list(marked), 3, 3] = 1
+                if name not in missing:
+                    np.save(tmp_path / "run" / "pseudo_masks" / kind / f"{name}.npy", mask)
+        return pseudo_mask_items(place["dataset_dir"], place["output_dir"], split, grid, **options)
+
+    return make
+
+
+def names(found):
+    return sorted((item["case"], item["slice"]) for item in found)
+
+
+def test_kept_are_pure_negatives_and_positives_with_a_mask(items):
+    rows = [[0, 0], [1, 0], [1, 0], [0, 1], [-1, 0], [-1, 1], [-1, -1]]
+    found = items({"c": (rows, [1, 3, 5])})
+    # 0: negative; 1, 3, 5: positive with a mask; 2: positive without; 4, 6: unknown
+    assert names(found) == [("c", 0), ("c", 1), ("c", 3), ("c", 5)]
+    item = found[0]
+    assert item["refined"][1] == item["crf"][1] == item["image"][1] == item["slice"]
+    assert "pseudo_masks/refined/c.npy" in item["refined"][0] and "pseudo_masks/crf/c.npy" in item["crf"][0]
+
+
+@pytest.mark.parametrize(("ratio", "negatives"), [(None, 9), (2.0, 4), (0.5, 1), (0.0, 0), (100.0, 9)])
+def test_negatives_for_each_positive(items, ratio, negatives):
+    rows = [[1, 0]] * 2 + [[0, 0]] * 9
+    found = items({"c": (rows, [0, 1])}, negatives_per_positive=ratio)
+    counts = Counter("positive" if item["slice"] < 2 else "negative" for item in found)
+    assert (counts["positive"], counts["negative"]) == (2, negatives)
+    assert len(set(names(found))) == len(found)
+
+
+def test_the_draw_is_the_seeds(items, place, grid):
+    first = names(items({"c": ([[1, 0]] + [[0, 0]] * 40, [0])}, negatives_per_positive=5, seed=1))
+    again = [place["dataset_dir"], place["output_dir"], "training", grid, 5]
+    assert names(pseudo_mask_items(*again, seed=1)) == first
+    assert names(pseudo_mask_items(*again, seed=2)) != first
+
+
+def test_a_split_without_a_mask_on_a_positive_is_refused(items):
+    with pytest.raises(InputError, match="no positive slice of validation has a pseudo mask"):
+        items({"c": ([[1, 0], [0, 0]], [1])}, split="validation")
+
+
+def test_missing_masks_are_named(items):
+    with pytest.raises(InputError, match="no pseudo mask of d; run the refine stage first"):
+        items({"c": ([[1, 0]], [0]), "d": ([[0, 0]], [])}, missing=["d"])
+
+
+@pytest.fixture
+def classify(write_cached, place):
+    def make(training, validation):
+        cases = {"training": training, "validation": validation}
+        splits = {k: {k: (np.zeros((len(rows), 1, 8, 8)), rows)} if rows else {} for k, rows in cases.items()}
+        write_cached(["a", "b"], **splits)
+        network = ResNetClassifier(in_channels=1, num_classes=2, depth=18)
+        stage = ClassifyStage(network, Compose([]), 1, 2, 0.1, labels=["a", "b"], **place)
+        return [names(stage.items("training")), names(stage.items("validation"))]
+
+    return make
+
+
+def test_the_classifier_takes_every_slice_with_a_known_label(classify):
+    training, validation = classify([[1, 0], [0, 1], [-1, 0], [-1, -1]], [[1, 1]])
+    assert training == [("training", 0), ("training", 1), ("training", 2)] and validation == [("validation", 0)]
+
+
+def test_validation_may_lack_a_class_but_not_all(classify):
+    assert classify([[1, 0], [0, 1]], [[1, 0]])[1] == [("validation", 0)]
+
+
+@pytest.mark.parametrize(
+    ("training", "validation", "message"),
+    [
+        ([[0, 0], [0, 0]], [[1, 1]], "no positive slice in training"),
+        ([[1, 1], [0, 0]], [[0, 0]], "no positive slice in validation"),
+        ([[1, 1], [0, 0]], [[-1, -1]], "no labelled slice in validation"),
+        ([[1, 1], [0, 0]], [], "no labelled slice in validation"),
+        ([[1, 0], [0, 0]], [[1, 0]], "no positive slice of class b in training"),
+        ([[1, 1], [1, 0]], [[1, 0]], "no negative slice of class a in training"),
+    ],
+)
+def test_what_cannot_be_learned_is_said_in_one_line(classify, training, validation, message):
+    with pytest.raises(InputError, match=message) as raised:
+        classify(training, validation)
+    assert "dataset.json" in str(raised.value) and "\n" not in str(raised.value)
