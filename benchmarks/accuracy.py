@@ -92,12 +92,9 @@ def _supervise(dataset: PreparedDataset, method: Path, ceiling: Path) -> None:
     shutil.copytree(method / "classifier", ceiling / "classifier", dirs_exist_ok=True)
     preprocess = preprocessing_of(method)
     for case in dataset.cases("training") + dataset.cases("validation"):
-        targets = [ceiling / "pseudo_masks" / kind / f"{case.case}.npy" for kind in ("refined", "crf")]
-        if all(path.exists() for path in targets):
-            continue
         mask = mask_to_grid(case, preprocess)
-        for path in targets:
-            write_array(path, mask)
+        for kind in ("refined", "crf"):
+            write_array(ceiling / "pseudo_masks" / kind / f"{case.case}.npy", mask)
 
 
 def _write_rows(dataset: PreparedDataset, preprocess: GridPreprocessing, method: Path, folder: Path) -> dict[str, Path]:
@@ -106,8 +103,6 @@ def _write_rows(dataset: PreparedDataset, preprocess: GridPreprocessing, method:
     prior = position_prior(torch.from_numpy(np.concatenate(training)))
     folders = {name: folder / name.replace(" ", "_").replace(",", "") for name in (*_trivial_names(), *STEPS)}
     for case in dataset.cases("test"):
-        if all((path / f"{case.case}.nii.gz").exists() for path in folders.values()):
-            continue
         image = preprocess({"image": str(case.image)})["image"]
         masks = _trivial(torch.as_tensor(image)[0].movedim(-1, 0), prior)
         masks |= {name: _load(method / path, case) for name, path in STEPS.items()}

@@ -1,5 +1,6 @@
 """Checkpoints that a crash cannot spoil."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError  # what torch raises; nothing is unpickled here
@@ -50,9 +51,9 @@ class ResumableCheckpoint:
     """Keeps the best epoch's weights, and after each epoch all that is needed to go on from it.
 
     `model.pt` holds the weights of the epoch with the best key metric of the evaluator (of the last epoch without an
-    evaluator, or before it ran). `.resume.pt` holds network, optimizer, learning-rate schedule, AMP scaler and epoch;
-    it is removed when training ends. Each file is replaced whole. Attach after the handlers that validate and step the
-    schedule.
+    evaluator, or before it ran; NaN counts as not validated). `.resume.pt` holds network, optimizer, learning-rate
+    schedule, AMP scaler and epoch; it is removed when training ends. Each file is replaced whole. Attach after the
+    handlers that validate and step the schedule.
 
     Args:
         folder: folder of both files.
@@ -87,6 +88,8 @@ class ResumableCheckpoint:
 
     def save(self, engine: Trainer) -> None:
         """Write both files at the end of an epoch."""
+        if self.evaluator is not None and math.isnan(self.evaluator.state.best_metric):
+            self.evaluator.state.best_metric_epoch = -1  # nothing compares with NaN: it would stay the best for good
         if dist.is_initialized() and dist.get_rank() != 0:
             return
         epoch = engine.state.epoch

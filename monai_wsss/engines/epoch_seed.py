@@ -1,12 +1,15 @@
 """The same epoch draws the same numbers, whether training was interrupted before it or not."""
 
+import torch.distributed as dist
 from ignite.engine import Engine, Events
 from monai.transforms import Randomizable
 from monai.utils import set_determinism
 
 
 class EpochSeed:
-    """Seeds every random generator from `(seed, epoch)` when an epoch starts.
+    """Seeds every random generator from `(seed, epoch, rank)` when an epoch starts.
+
+    Each process of a distributed run draws numbers of its own; equal ones would augment their batches alike.
 
     Args:
         seed: seed of the run.
@@ -22,7 +25,8 @@ class EpochSeed:
 
     def reseed(self, engine: Engine) -> None:
         """Seed for the epoch that starts."""
-        number = (self.seed * 100_003 + engine.state.epoch) % 2**32
+        rank = dist.get_rank() if dist.is_initialized() else 0
+        number = (self.seed * 100_003 + engine.state.epoch + rank * 15_485_863) % 2**32
         set_determinism(seed=number)
         if isinstance(self.transform, Randomizable):
             self.transform.set_random_state(seed=number)

@@ -12,7 +12,8 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 
 from monai_wsss.errors import InputError
 
-# Ids that say where and on what a stage runs; they change no result, so they are no part of a stage's config hash.
+# Ids that say where and on what a stage runs. They are no part of a stage's config hash: what is finished is not run
+# again elsewhere. Digits may depend on the device, and random draws on the number of workers that make them.
 PLACE_IDS = frozenset({"bundle_root", "dataset_dir", "output_dir", "device", "tracking_uri", "num_workers", "_meta_"})
 
 

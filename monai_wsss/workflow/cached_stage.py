@@ -1,5 +1,6 @@
 """A stage that works on the cached volumes of the prepared data set."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,8 @@ from monai_wsss.errors import InputError
 from monai_wsss.transforms import GridPreprocessing
 from monai_wsss.workflow.stage import Stage
 
-SPLITS = ("training", "validation", "test")
 
-
-def open_cache(dataset_dir: Path, cases: list[Case], preprocessing: GridPreprocessing) -> Path:
+def open_cache(dataset_dir: Path, cases: Sequence[Case], preprocessing: GridPreprocessing) -> Path:
     """Cache folder of these preprocessing parameters; what is missing in it is built first.
 
     Raises:
@@ -56,8 +55,7 @@ class CachedStage(Stage):
     def cache(self) -> Path:
         """Cache folder, complete for all cases of the data set."""
         if self._cache is None:
-            cases = [case for split in SPLITS for case in self.dataset.cases(split)]
-            self._cache = open_cache(self.dataset_dir, cases, self.preprocessing)
+            self._cache = open_cache(self.dataset_dir, self.dataset.cases(), self.preprocessing)
         return self._cache
 
     def volume(self, case: Case) -> torch.Tensor:

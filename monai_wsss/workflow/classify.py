@@ -1,6 +1,7 @@
 """classify: train a classifier; image-level labels are the only supervision."""
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from monai_wsss.metrics import auc, expected_calibration_error, f1
 from monai_wsss.networks import ResNetClassifier, load_backbone
 from monai_wsss.transforms import LoadSliced
 from monai_wsss.workflow.cached_stage import CachedStage
+from monai_wsss.workflow.manifest import folder_hash
 from monai_wsss.workflow.pictures import picture_slices, save_panel
 from monai_wsss.workflow.tracking import Tracker
 
@@ -82,6 +84,11 @@ class ClassifyStage(CachedStage):
         self.positive_share, self.positive_weight = positive_share, positive_weight
         self.backbone_weights = backbone_weights
         self.amp = amp and self.device.type == "cuda"
+
+    def _inputs(self) -> dict[str, str | None]:
+        """The backbone's weights are an input too: another file of the same name trains anew."""
+        backbone = {"backbone": folder_hash(Path(self.backbone_weights))} if self.backbone_weights else {}
+        return {**super()._inputs(), **backbone}
 
     def items(self, split: str) -> list[dict[str, Any]]:
         """Slices of a split with at least one known label.

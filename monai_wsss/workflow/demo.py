@@ -12,7 +12,7 @@ from monai_wsss.workflow.prepare import prepare
 
 GRID: dict[str, Any] = {"pixel_spacing": 2.0, "size": [96, 96]}
 # 280 training slices: an epoch is short, so there are more of them. Lesions are small: the paper's T for small ones.
-SETTINGS = {**GRID, "classify_epochs": 25, "threshold": 0.7, "train_epochs": 12}
+SETTINGS = {**GRID, "classify_epochs": 25, "threshold": 0.7, "train_epochs": 12, "lesion_weight": 1.0}
 
 
 def run_demo(out: Path, bundle: Path, progress: Callable[[str], None] | None = None) -> list[str]:

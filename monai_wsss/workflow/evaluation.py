@@ -14,10 +14,10 @@ from nibabel.filebasedimages import ImageFileError
 from torch import Tensor
 
 from monai_wsss.data.atomic import write_json
+from monai_wsss.data.discovery import SUFFIXES, stem_of
 from monai_wsss.errors import InputError
 from monai_wsss.metrics import ECE_BINS, LESION_RULE, CaseCounts, count_case, summarise
 
-_SUFFIXES = (".nii.gz", ".nii")
 _SLICE_COLUMNS = ("case", "slice", "class", "probability")
 # {case: {class: {slice: probability}}}
 _Probabilities = dict[str, dict[str, dict[int, float]]]
@@ -130,10 +130,9 @@ def find_label_maps(folder: Path) -> dict[str, Path]:
         raise InputError(f"{folder}: no such folder; give the folder of the label maps (.nii or .nii.gz)")
     files: dict[str, Path] = {}
     for file in sorted(Path(folder).iterdir()):
-        suffix = next((suffix for suffix in _SUFFIXES if file.name.lower().endswith(suffix)), None)
-        if suffix is None or file.name.startswith(".") or not file.is_file():
+        if not file.name.lower().endswith(SUFFIXES) or file.name.startswith(".") or not file.is_file():
             continue
-        case = file.name[: -len(suffix)]
+        case = stem_of(file)
         if case in files:
             raise InputError(f"{file}: {files[case].name} is the same case; keep one of the two")
         files[case] = file

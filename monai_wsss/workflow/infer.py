@@ -102,7 +102,7 @@ class InferStage(Stage):
     def _collect(self, engine: Any) -> None:
         """One case is done: its rows of both tables."""
         for output, item in zip(engine.state.output, engine.state.batch, strict=True):
-            mask = output["pred"]
+            mask = output["pred"].cpu()
             probability = engine.inferer.probabilities[0].cpu() if engine.inferer.probabilities is not None else None
             self._statistics += case_statistics(item["case"], mask, probability, self.labels)
             self._slices += slice_statistics(item["case"], mask, probability, self.labels)

@@ -8,7 +8,7 @@ import numpy as np
 from monai_wsss.data import PreparedDataset, slice_items
 from monai_wsss.errors import InputError
 from monai_wsss.transforms import GridPreprocessing
-from monai_wsss.workflow.cached_stage import SPLITS, open_cache
+from monai_wsss.workflow.cached_stage import open_cache
 
 
 def pseudo_mask_items(
@@ -38,7 +38,7 @@ def pseudo_mask_items(
     dataset = PreparedDataset.read(Path(dataset_dir))
     cases = dataset.cases(split)
     masks = Path(output_dir) / "pseudo_masks"
-    cache = open_cache(Path(dataset_dir), [case for name in SPLITS for case in dataset.cases(name)], preprocessing)
+    cache = open_cache(Path(dataset_dir), dataset.cases(), preprocessing)
     extra = {"refined": masks / "refined", "crf": masks / "crf"}
     for case in cases:
         if not (extra["refined"] / f"{case.case}.npy").exists():

@@ -8,7 +8,7 @@ import torch
 from monai_wsss.data import Case, write_array
 from monai_wsss.engines import Heartbeat
 from monai_wsss.ops import body_mask, dense_crf, label_unary, threshold_labels
-from monai_wsss.workflow.cached_stage import SPLITS, CachedStage
+from monai_wsss.workflow.cached_stage import CachedStage
 from monai_wsss.workflow.pictures import picture_slices, save_panel
 from monai_wsss.workflow.tracking import Tracker
 
@@ -84,17 +84,15 @@ class RefineStage(CachedStage):
         """Write both masks of every case."""
         counts = {"slices_with_refined_mask": 0, "slices_with_crf_mask": 0, "refined_pixels": 0, "crf_pixels": 0}
         heartbeat = Heartbeat("refine: case", len(self.dataset.cases()))
-        done = 0
-        for split in SPLITS:
-            for case in self.dataset.cases(split):
-                volume = self.volume(case)
-                refined = self.refined_masks(case, volume)
-                crf = self.crf_masks(refined, volume)
-                for kind, masks in (("refined", refined), ("crf", crf)):
-                    write_array(self.folder / kind / f"{case.case}.npy", masks[:, 0].numpy())
-                    counts[f"slices_with_{kind}_mask"] += int(masks.flatten(1).any(dim=1).sum())
-                    counts[f"{kind}_pixels"] += int((masks > 0).sum())
-                heartbeat.beat(done := done + 1)
+        for done, case in enumerate(self.dataset.cases(), start=1):
+            volume = self.volume(case)
+            refined = self.refined_masks(case, volume)
+            crf = self.crf_masks(refined, volume)
+            for kind, masks in (("refined", refined), ("crf", crf)):
+                write_array(self.folder / kind / f"{case.case}.npy", masks[:, 0].numpy())
+                counts[f"slices_with_{kind}_mask"] += int(masks.flatten(1).any(dim=1).sum())
+                counts[f"{kind}_pixels"] += int((masks > 0).sum())
+            heartbeat.beat(done)
         chosen = picture_slices(self.dataset, self.cache)
         images = [self.volume(case)[i, 0].numpy() for case, i in chosen]
         marks = {

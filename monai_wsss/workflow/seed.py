@@ -9,10 +9,11 @@ import torch
 from monai.inferers import Inferer
 
 from monai_wsss.data import Case, atomic_path, write_array
+from monai_wsss.data.dataset_file import SPLITS
 from monai_wsss.engines import Heartbeat, load_weights
 from monai_wsss.networks import ResNetClassifier
 from monai_wsss.ops import gate_class_maps, normalize_class_maps
-from monai_wsss.workflow.cached_stage import SPLITS, CachedStage
+from monai_wsss.workflow.cached_stage import CachedStage
 from monai_wsss.workflow.pictures import picture_slices, save_panel
 from monai_wsss.workflow.tracking import Tracker
 

@@ -54,6 +54,8 @@ def select_device(name: str = "auto") -> torch.device:
         raise InputError(f"device '{name}': not a device; use auto, cpu, cuda or cuda:N") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise InputError(f"device '{name}': no CUDA device is available here; use cpu or auto")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(f"device '{name}': only {torch.cuda.device_count()} here, counted from cuda:0")
     if device.type == "cuda" and device.index is None and "LOCAL_RANK" in os.environ:
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)

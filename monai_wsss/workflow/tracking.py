@@ -8,6 +8,8 @@ from typing import Any
 
 from monai.utils import optional_import
 
+from monai_wsss.data import reason_of
+from monai_wsss.errors import InputError
 from monai_wsss.workflow.manifest import Manifest
 
 logger = logging.getLogger(__name__)
@@ -21,6 +23,9 @@ class Tracker:
         uri: `auto` = `sqlite:///<run>/mlruns.db`, `none` = off, or any MLflow tracking URI.
         run_folder: run folder; its name names the parent run.
         stage: name of the child run.
+
+    Raises:
+        InputError: on entry, if the store cannot be opened.
     """
 
     def __init__(self, uri: str, run_folder: Path, stage: str) -> None:
@@ -38,8 +43,12 @@ class Tracker:
         for name in ("alembic", "mlflow"):  # creating the store logs every table otherwise
             logging.getLogger(name).setLevel(logging.WARNING)
         local = self.uri == "auto"
-        self.client = mlflow.MlflowClient(f"sqlite:///{self.run_folder / 'mlruns.db'}" if local else self.uri)
-        self._open(artifacts=(self.run_folder / "mlruns").as_uri() if local else None)
+        try:
+            self.client = mlflow.MlflowClient(f"sqlite:///{self.run_folder / 'mlruns.db'}" if local else self.uri)
+            self._open(artifacts=(self.run_folder / "mlruns").as_uri() if local else None)
+        except Exception as error:  # every kind of store has errors of its own
+            reason = " ".join(reason_of(error).split())
+            raise InputError(f"tracking '{self.uri}': {reason}; give auto, none or an MLflow tracking URI") from error
         return self
 
     def _open(self, artifacts: str | None) -> None:

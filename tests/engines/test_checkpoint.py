@@ -1,5 +1,7 @@
 """Checkpoints: whole files, the best epoch, and going on from where a training stopped."""
 
+import math
+
 import pytest
 import torch
 from ignite.engine import Events
@@ -107,6 +109,17 @@ def test_best_epoch_is_kept_and_its_memory_survives_a_kill(tmp_path):
     assert (tmp_path / "cut" / "model.pt").read_bytes() == at_two
     last, *_ = train(tmp_path / "rising", scores={1: 0.1, 2: 0.2, 3: 0.3, 4: 0.4})
     assert same(torch.load(tmp_path / "rising" / "model.pt", weights_only=True), last)
+
+
+@pytest.mark.parametrize("first", [{1: math.nan}, {1: math.nan, 2: math.nan}])
+def test_nan_is_the_worst_of_all_scores(tmp_path, first):
+    scores = {1: 0.1, 2: 0.9, 3: 0.5, 4: 0.2} | first
+    _, _, _, best = train(tmp_path / "nan", scores=scores)
+    assert best == ((0.9, 2) if len(first) == 1 else (0.5, 3))
+    with pytest.raises(Killed):  # nor does a resumed training take it for one
+        train(tmp_path / "cut", (Events.EPOCH_COMPLETED, 1), scores)
+    assert train(tmp_path / "cut", scores=scores)[3] == best
+    assert (tmp_path / "cut" / "model.pt").read_bytes() == (tmp_path / "nan" / "model.pt").read_bytes()
 
 
 def test_without_any_validation_the_last_epoch_is_kept(tmp_path):

@@ -50,5 +50,16 @@ def test_another_seed_gives_other_numbers(other):
     assert not {tuple(epoch) for epoch in first} & {tuple(epoch) for epoch in second}
 
 
+def test_processes_of_a_distributed_run_draw_numbers_of_their_own(monkeypatch):
+    alone = run(3, 2)
+    monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
+    ranks = []
+    for rank in range(3):
+        monkeypatch.setattr("torch.distributed.get_rank", lambda rank=rank: rank)
+        ranks.append(run(3, 2))
+    assert ranks[0] == alone
+    assert len({tuple(epoch) for epochs in ranks for epoch in epochs}) == 6
+
+
 def test_a_transform_without_chance_is_left_alone():
     assert len(run(0, 1, transform=torch.nn.Identity())) == 1

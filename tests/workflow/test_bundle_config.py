@@ -61,3 +61,8 @@ def test_devices(monkeypatch):
     assert select_device().type == select_device("cpu").type == "cpu"
     with pytest.raises(InputError, match="no CUDA device is available here"):
         select_device("cuda:0")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert select_device("cuda:1").index == 1
+    with pytest.raises(InputError, match="device 'cuda:2': only 2 here, counted from cuda:0"):
+        select_device("cuda:2")

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from monai_wsss.errors import InputError
 from monai_wsss.workflow.manifest import Manifest
 from monai_wsss.workflow.tracking import Tracker
 
@@ -101,6 +102,21 @@ def test_off_does_nothing(tmp_path, uri):
         tracker.log_metrics({"a": 1.0}, 1)
         tracker.log_picture(tmp_path / "none.png")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("uri", "words"),
+    [
+        ("foo://bar", "unsupported URI 'foo://bar'"),
+        ("sqlite:", "Could not parse"),  # SQLAlchemy's own error
+        ("mysql+nothing://u@h/db", "nothing"),  # a driver that is not installed
+    ],
+)
+def test_a_store_that_cannot_be_opened_is_bad_input(tmp_path, uri, words):
+    with pytest.raises(InputError) as raised, Tracker(uri, tmp_path, "s"):
+        pass
+    message = str(raised.value)
+    assert message.startswith(f"tracking '{uri}': ") and words in message and "\n" not in message
 
 
 def test_without_mlflow_a_run_goes_on_and_says_so(tmp_path, monkeypatch, caplog):
