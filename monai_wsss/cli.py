@@ -227,8 +227,12 @@ def demo(
     """Generate phantoms of brain MRI with lesions and run everything on them."""
     from monai_wsss.workflow.demo import run_demo
 
-    for line in run_demo(out, bundle, progress=lambda name: console.rule(name, style="dim")):
+    lines, sane = run_demo(out, bundle, progress=lambda name: console.rule(name, style="dim"))
+    for line in lines:
         typer.echo(line)
+    if not sane:
+        console.print("error: below the floor, so something is broken", style="red")
+        raise typer.Exit(SKIPPED)
 
 
 def parse_settings(settings: list[str]) -> dict[str, Any]:

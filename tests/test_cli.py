@@ -163,6 +163,16 @@ def test_the_gpu_that_is_not_there_is_noticed_before_any_stage(command, whole, t
     assert not (tmp_path / "run").exists()
 
 
+def test_a_tracking_address_that_is_none_ends_in_one_line(command, whole, tmp_path):
+    pytest.importorskip("mlflow")
+    options = ("--tracking", "foo://bar", "--set", "pixel_spacing=4", "--set", "size=[32, 32]")
+    code, out, err = command("run", whole.bundle, "--data", whole.data, "--out", tmp_path / "run", *options)
+    assert (code, out) == (2, [])
+    assert err[-1].startswith("error: tracking 'foo://bar': ")
+    assert "Traceback" not in "".join(err)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["stages"]["classify"]["status"] == "failed"
+
+
 @pytest.mark.parametrize(
     ("bundle", "data", "words"),
     [

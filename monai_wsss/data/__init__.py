@@ -1,4 +1,4 @@
-from monai_wsss.data.atomic import atomic_path, write_array, write_json
+from monai_wsss.data.atomic import atomic_path, write_array, write_json, write_table
 from monai_wsss.data.cache import Progress, build_cache, cache_folder, cached_record
 from monai_wsss.data.case_labels import CaseLabels, merge_rows
 from monai_wsss.data.dataset_file import Case, PreparedDataset
@@ -44,4 +44,5 @@ __all__ = [
     "write_json",
     "write_mask",
     "write_phantoms",
+    "write_table",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.special import expit
 
-from monai_wsss.data.atomic import atomic_path
+from monai_wsss.data.atomic import atomic_path, write_table
 
 Array = NDArray[np.float64]
 _SLICE_THICKNESS = 6.0  # mm
@@ -211,6 +210,5 @@ def write_phantoms(
             with atomic_path(out / folder / f"{name}.nii.gz") as path:
                 nib.save(nifti, path)
         rows += [[name, split, k, int(mask[..., k].any())] for k in range(slices)]
-    with atomic_path(out / "labels.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([["PatientID", "split", "slice", "lesion"], *rows])
+    write_table(out / "labels.csv", ("PatientID", "split", "slice", "lesion"), rows)
     return out

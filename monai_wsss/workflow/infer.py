@@ -1,6 +1,5 @@
 """infer: masks in the source's geometry, with statistics."""
 
-import csv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from ignite.engine import Events
 from monai.engines import SupervisedEvaluator
 
-from monai_wsss.data import atomic_path
+from monai_wsss.data import write_table
 from monai_wsss.engines import Heartbeat, SkippingDataset
 from monai_wsss.errors import InputError
 from monai_wsss.workflow.manifest import folder_hash
@@ -19,12 +18,6 @@ from monai_wsss.workflow.tracking import Tracker
 _STATISTICS = ("case", "class", "probability", "voxels", "ml", "components")
 _SLICES = ("case", "slice", "class", "probability", "voxels")
 _SKIPPED = ("file", "reason")
-
-
-def write_table(path: Path, header: tuple[str, ...], rows: list[list[Any]]) -> None:
-    """Write a CSV file whole."""
-    with atomic_path(path) as part, part.open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream).writerows([header, *rows])
 
 
 class InferStage(Stage):

@@ -1,6 +1,5 @@
 """seed: multi-scale class maps of the classifier, one file per case."""
 
-import csv
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,7 +7,7 @@ import numpy as np
 import torch
 from monai.inferers import Inferer
 
-from monai_wsss.data import Case, atomic_path, write_array
+from monai_wsss.data import Case, write_array, write_table
 from monai_wsss.data.dataset_file import SPLITS
 from monai_wsss.engines import Heartbeat, load_weights
 from monai_wsss.networks import ResNetClassifier
@@ -80,8 +79,7 @@ class SeedStage(CachedStage):
                 for index, values in enumerate(probability.tolist()):
                     named = zip(self.dataset.labels, values, strict=True)
                     rows += [[case.case, index, label, f"{value:.4f}"] for label, value in named]
-        with atomic_path(self.folder / "slices.csv") as part, part.open("w", newline="", encoding="utf-8") as stream:
-            csv.writer(stream).writerows([["case", "slice", "class", "probability"], *rows])
+        write_table(self.folder / "slices.csv", ("case", "slice", "class", "probability"), rows)
         self._picture(tracker)
         return {"slices": slices, "slices_with_maps": gated_on}
 

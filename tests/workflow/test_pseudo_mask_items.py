@@ -92,6 +92,18 @@ def test_validation_may_lack_a_class_but_not_all(classify):
     assert classify([[1, 0], [0, 1]], [[1, 0]])[1] == [("validation", 0)]
 
 
+def test_another_backbone_of_the_same_name_is_another_input(write_cached, place, tmp_path):
+    write_cached(["a"], training={"c": (np.zeros((1, 1, 8, 8)), [[1]])})
+    network, path = ResNetClassifier(depth=18), tmp_path / "backbone.pt"
+    stage = ClassifyStage(network, Compose([]), 1, 2, 0.1, backbone_weights=str(path), labels=["a"], **place)
+    path.write_bytes(b"one")
+    first = stage._inputs()
+    path.write_bytes(b"two")
+    assert stage._inputs()["backbone"] != first["backbone"] and stage._inputs()["dataset"] == first["dataset"]
+    stage.backbone_weights = None
+    assert stage._inputs() == {"dataset": first["dataset"]}
+
+
 @pytest.mark.parametrize(
     ("training", "validation", "message"),
     [

@@ -1,11 +1,15 @@
 """What is said of a case beside its mask."""
 
+from types import SimpleNamespace
+
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from ignite.engine import Engine
 from monai.data import MetaTensor
 
+from monai_wsss.workflow import InferStage
 from monai_wsss.workflow.statistics import case_statistics, slice_statistics, voxel_volume
 
 LABELS = ["a", "b"]
@@ -66,6 +70,17 @@ def test_unknown_spacing_leaves_ml_empty(mask, tmp_path):
     assert voxel_volume(mask) is None
     assert case_statistics("c", mask, None, ["a"])[0][4] == ""
     assert voxel_volume(torch.zeros(1)) is None
+
+
+def test_masks_that_lie_on_a_gpu_are_fetched(mask, tmp_path):
+    class OnGpu:  # NumPy cannot read it where it lies
+        def cpu(self):
+            return mask
+
+    stage = InferStage(Engine(lambda *_: None), ["a"], [], dataset_dir="", output_dir=str(tmp_path), device="cpu")
+    state = SimpleNamespace(output=[{"pred": OnGpu()}], batch=[{"case": "c"}], iteration=1)
+    stage._collect(SimpleNamespace(state=state, inferer=SimpleNamespace(probabilities=None)))
+    assert stage._statistics == [["c", "a", "", 3, "0.090", 2]]
 
 
 def test_a_single_slice(mask):
