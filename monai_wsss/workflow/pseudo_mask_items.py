@@ -21,8 +21,8 @@ def pseudo_mask_items(
 ) -> list[dict[str, Any]]:
     """Slices of a split with `image`, `refined` and `crf` as `(file, index)`, see `LoadSliced`.
 
-    Kept are slices labelled negative for every class, and positive ones whose refined mask is not empty (an empty mask
-    would teach that a positive slice is background).
+    Kept are slices labelled negative for every class, and positive ones of whose two masks neither is empty (an empty
+    mask would teach that a positive slice is background).
 
     Args:
         dataset_dir: prepared folder.
@@ -49,8 +49,7 @@ def pseudo_mask_items(
         if (classes == 0).all():
             negative.append(item)
         elif (classes == 1).any():
-            path, index = item["refined"]
-            if np.load(path, mmap_mode="r")[index].any():
+            if all(np.load(path, mmap_mode="r")[index].any() for path, index in (item["refined"], item["crf"])):
                 positive.append(item)
     if not positive:
         raise InputError(

@@ -13,7 +13,7 @@ import torch.distributed as dist
 from monai_wsss.data import PreparedDataset
 from monai_wsss.engines.checkpoint import RESUME_FILE
 from monai_wsss.errors import InputError
-from monai_wsss.workflow.bundle_config import config_hash, effective_config
+from monai_wsss.workflow.bundle_config import PLACE_IDS, config_hash, effective_config
 from monai_wsss.workflow.manifest import Manifest, folder_hash
 from monai_wsss.workflow.start import select_device
 from monai_wsss.workflow.tracking import Tracker
@@ -119,9 +119,7 @@ class Stage(ABC):
         values: dict[str, Any] = {}
         try:
             with Tracker(self.tracking_uri, self.run_folder, self.name) as tracker:
-                tracker.log_params(
-                    {k: v for k, v in config.items() if isinstance(v, (int, float, str)) and k[0] != "_"}
-                )
+                tracker.log_params(_hyperparameters(config))
                 try:
                     values = {"summary": {k: _plain(v) for k, v in self.work(tracker).items()}}
                     tracker.log_metrics({k: v for k, v in values["summary"].items() if isinstance(v, (int, float))})
@@ -139,3 +137,8 @@ class Stage(ABC):
 def _plain(value: Any) -> Any:
     """None in place of NaN and infinity, which JSON does not have."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _hyperparameters(config: dict[str, Any]) -> dict[str, Any]:
+    """The flat values of a config; ids of place are paths of this machine and stay here."""
+    return {k: v for k, v in config.items() if isinstance(v, int | float | str) and k not in PLACE_IDS}

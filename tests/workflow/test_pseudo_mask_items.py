@@ -44,6 +44,17 @@ def test_kept_are_pure_negatives_and_positives_with_a_mask(items):
     assert "pseudo_masks/refined/c.npy" in item["refined"][0] and "pseudo_masks/crf/c.npy" in item["crf"][0]
 
 
+@pytest.mark.parametrize("kind", ["refined", "crf"])
+def test_a_positive_slice_with_one_empty_mask_is_left_out(items, place, tmp_path, grid, kind):
+    assert names(items({"c": ([[1, 0], [1, 0], [0, 0]], [0, 1])})) == [("c", 0), ("c", 1), ("c", 2)]
+    path = tmp_path / "run" / "pseudo_masks" / kind / "c.npy"
+    mask = np.load(path)
+    mask[1] = 0  # the CRF took the whole seed away, say
+    np.save(path, mask)
+    found = pseudo_mask_items(place["dataset_dir"], place["output_dir"], "training", grid)
+    assert names(found) == [("c", 0), ("c", 2)]
+
+
 @pytest.mark.parametrize(("ratio", "negatives"), [(None, 9), (2.0, 4), (0.5, 1), (0.0, 0), (100.0, 9)])
 def test_negatives_for_each_positive(items, ratio, negatives):
     rows = [[1, 0]] * 2 + [[0, 0]] * 9
