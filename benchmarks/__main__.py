@@ -11,7 +11,7 @@ from benchmarks.accuracy import save
 from benchmarks.pictures import case_pictures
 from benchmarks.tables import format_table, rebuild
 from monai_wsss.cli import parse_settings
-from monai_wsss.engines import input_error
+from monai_wsss.data import input_error
 from monai_wsss.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent

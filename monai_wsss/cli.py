@@ -297,18 +297,16 @@ def _reason(error: BaseException) -> str | None:
     """One line for an error that the user can do something about; None for a fault of the program."""
     from torch import OutOfMemoryError
 
-    from monai_wsss.engines import input_error
+    from monai_wsss.data import causes, input_error
 
     found = input_error(error)
     if found is not None:
         return " ".join(str(found).split())
-    cause: BaseException | None = error
-    while cause is not None:
+    for cause in causes(error):
         if isinstance(cause, OutOfMemoryError):
             return "the GPU's memory ran out; set smaller batches (such as --set train_batch_size=4) or --device cpu"
         if isinstance(cause, OSError) and (cause.filename or cause.errno == errno.ENOSPC):
             return f"{cause.filename or 'output folder'}: {cause.strerror}"
-        cause = cause.__cause__ or cause.__context__
     return None
 
 

@@ -1,6 +1,7 @@
 from monai_wsss.data.atomic import atomic_path, write_array, write_json, write_table
 from monai_wsss.data.cache import Progress, build_cache, cache_folder, cached_record
 from monai_wsss.data.case_labels import CaseLabels, merge_rows
+from monai_wsss.data.causes import causes, find_cause, input_error
 from monai_wsss.data.dataset_file import Case, PreparedDataset
 from monai_wsss.data.discovery import Volume, find_volumes, stem_of
 from monai_wsss.data.labels_table import LabelsTable, Row, read_labels_table
@@ -28,8 +29,11 @@ __all__ = [
     "build_cache",
     "cache_folder",
     "cached_record",
+    "causes",
+    "find_cause",
     "find_truth",
     "find_volumes",
+    "input_error",
     "match_rows",
     "merge_rows",
     "read_header",

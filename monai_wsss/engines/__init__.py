@@ -9,7 +9,7 @@ from monai_wsss.engines.heartbeat import Heartbeat
 from monai_wsss.engines.outputs import label_output, loss_output
 from monai_wsss.engines.prepare_batch import prepare_classification_batch, prepare_image_batch
 from monai_wsss.engines.sampler import training_sampler
-from monai_wsss.engines.skipping_dataset import SkippingDataset, input_error
+from monai_wsss.engines.skipping_dataset import SkippingDataset
 
 __all__ = [
     "EpochLog",
@@ -17,7 +17,6 @@ __all__ = [
     "Heartbeat",
     "ResumableCheckpoint",
     "SkippingDataset",
-    "input_error",
     "label_output",
     "load_if_present",
     "load_weights",

@@ -6,19 +6,10 @@ from typing import Any
 
 from torch.utils.data import IterableDataset
 
+from monai_wsss.data import input_error
 from monai_wsss.errors import InputError
 
 logger = logging.getLogger(__name__)
-
-
-def input_error(error: BaseException) -> InputError | None:
-    """The `InputError` in a chain of causes, which MONAI's transforms and config parser wrap; None if there is none."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, InputError):
-            return cause
-        cause = cause.__cause__ or cause.__context__
-    return None
 
 
 class SkippingDataset(IterableDataset):

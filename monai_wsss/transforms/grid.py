@@ -8,7 +8,7 @@ from typing import Any
 from monai.config import KeysCollection
 from monai.transforms import Compose
 
-from monai_wsss.errors import InputError
+from monai_wsss.data import input_error
 from monai_wsss.transforms.load_volume import LoadVolumed
 from monai_wsss.transforms.normalize_body import NormalizeBodyd
 from monai_wsss.transforms.orient_in_plane import OrientInPlaned
@@ -59,9 +59,7 @@ class GridPreprocessing(Compose):
         try:
             return super().__call__(data, *args, **kwargs)
         except RuntimeError as error:
-            cause: BaseException | None = error
-            while cause is not None:
-                if isinstance(cause, InputError):
-                    raise cause from None
-                cause = cause.__cause__
-            raise
+            reason = input_error(error)
+            if reason is None:
+                raise
+            raise reason from None

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 
+from monai_wsss.data import find_cause
 from monai_wsss.errors import InputError
 from monai_wsss.workflow.bundle_config import is_stage_config, known_defaults, load_config
 
@@ -91,9 +92,5 @@ def check_components(configs: Path) -> None:
 
 def value_error(error: BaseException) -> str | None:
     """One line of the `ValueError` in a chain of causes, which MONAI's config parser wraps; None if there is none."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ValueError):
-            return " ".join(str(cause).split())
-        cause = cause.__cause__ or cause.__context__
-    return None
+    cause = find_cause(error, ValueError)
+    return None if cause is None else " ".join(str(cause).split())

@@ -8,8 +8,7 @@ from typing import Any
 import torch.distributed as dist
 from monai.bundle import ConfigWorkflow
 
-from monai_wsss.data import PreparedDataset
-from monai_wsss.engines import input_error
+from monai_wsss.data import PreparedDataset, input_error
 from monai_wsss.errors import InputError
 from monai_wsss.workflow.bundle_check import value_error
 from monai_wsss.workflow.bundle_config import check_ids, effective_config, known_ids, load_config

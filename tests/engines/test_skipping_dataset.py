@@ -2,7 +2,7 @@
 
 import pytest
 
-from monai_wsss.engines import SkippingDataset, input_error
+from monai_wsss.engines import SkippingDataset
 from monai_wsss.errors import InputError
 
 ITEMS = [{"image": name, "case": name} for name in ("a", "bad", "b", "wrapped", "c")]
@@ -43,12 +43,3 @@ def test_another_error_is_a_bug_and_goes_on():
 def test_no_items():
     data = SkippingDataset([], read)
     assert list(data) == [] and data.skipped == []
-
-
-def test_input_error_is_found_through_cause_and_context():
-    error = InputError("x: wrong")
-    outer, implicit = RuntimeError("outer"), ValueError("while handling")
-    outer.__cause__ = error
-    implicit.__context__ = outer
-    assert input_error(error) is input_error(outer) is input_error(implicit) is error
-    assert input_error(RuntimeError("alone")) is None

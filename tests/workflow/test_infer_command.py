@@ -161,6 +161,6 @@ def test_what_is_not_there_is_said_in_one_line(whole, tmp_path, wrong):
         (source / "segmenter" / "model.pt").unlink()
     with pytest.raises((InputError, RuntimeError)) as raised:
         infer(source, volumes, tmp_path / "out", "cpu")
-    from monai_wsss.engines import input_error
+    from monai_wsss.data import input_error
 
     assert message in str(input_error(raised.value))
