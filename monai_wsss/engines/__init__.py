@@ -6,7 +6,7 @@ from monai_wsss.engines.distributed import to_device
 from monai_wsss.engines.epoch_log import EpochLog
 from monai_wsss.engines.epoch_seed import EpochSeed
 from monai_wsss.engines.heartbeat import Heartbeat
-from monai_wsss.engines.outputs import label_output, loss_output
+from monai_wsss.engines.outputs import label_map, label_output, loss_output
 from monai_wsss.engines.prepare_batch import prepare_classification_batch, prepare_image_batch
 from monai_wsss.engines.sampler import training_sampler
 from monai_wsss.engines.skipping_dataset import SkippingDataset
@@ -17,6 +17,7 @@ __all__ = [
     "Heartbeat",
     "ResumableCheckpoint",
     "SkippingDataset",
+    "label_map",
     "label_output",
     "load_if_present",
     "load_weights",

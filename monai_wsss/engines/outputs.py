@@ -22,3 +22,9 @@ def label_output(output: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
     if scores.shape[1] == 1:
         scores = torch.cat([torch.zeros_like(scores), scores], dim=1)
     return scores, output[CommonKeys.LABEL][:, -1].long()
+
+
+def label_map(logits: torch.Tensor) -> torch.Tensor:
+    """Labels `(B, *S)`, uint8, of logits `(B, C, *S)`: the argmax, or for a one-channel head 1 above logit 0."""
+    labels = logits.argmax(1) if logits.shape[1] > 1 else logits[:, 0] > 0
+    return labels.to(torch.uint8)

@@ -4,13 +4,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from ignite.engine import Events
 from monai.engines import SupervisedEvaluator
 
-from monai_wsss.data import write_table
-from monai_wsss.engines import Heartbeat, SkippingDataset
+from monai_wsss.data import cache_folder, write_table
+from monai_wsss.engines import Heartbeat, SkippingDataset, label_map
 from monai_wsss.errors import InputError
 from monai_wsss.workflow.manifest import folder_hash
+from monai_wsss.workflow.pictures import picture_slices, save_panel
 from monai_wsss.workflow.stage import Stage
 from monai_wsss.workflow.statistics import case_statistics, slice_statistics
 from monai_wsss.workflow.tracking import Tracker
@@ -75,7 +78,24 @@ class InferStage(Stage):
         self.labels = list(self.dataset.labels)
         if len(self.cases.data) == 0:
             raise InputError(f"{self.dataset_dir / 'dataset.json'}: no test case; change the split")
-        return self.predict(self.predictions_dir)
+        summary = self.predict(self.predictions_dir)
+        self._picture(tracker)
+        return summary
+
+    def _picture(self, tracker: Tracker) -> None:
+        """What inference says of the slices that every stage shows, its gate included."""
+        preprocessing: Any = self.cases.transform
+        cache = cache_folder(self.dataset_dir, preprocessing.parameters)
+        if any(not (cache / f"{case.case}.npy").exists() for case in self.dataset.cases("validation")):
+            return  # another preprocessing than the data set was trained with
+        chosen = picture_slices(self.dataset, cache)
+        images = [torch.from_numpy(np.load(cache / f"{case.case}.npy", mmap_mode="r")[i].copy()) for case, i in chosen]
+        with torch.no_grad():
+            volumes = [image[None, ..., None].to(self.device) for image in images]
+            logits = [self.evaluator.inferer(volume, self.evaluator.network) for volume in volumes]
+        labels = [label_map(values)[0, ..., 0].cpu().numpy() for values in logits]
+        pictures = [image[0].numpy() for image in images]
+        save_panel(self.predictions_dir / "preview.png", {"prediction": pictures}, {"prediction": labels}, tracker)
 
     def predict(self, folder: Path, progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:
         """Write masks and tables into `folder`; returns the counts of cases done and skipped."""

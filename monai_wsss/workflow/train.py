@@ -2,11 +2,10 @@
 
 from typing import Any
 
-import numpy as np
 import torch
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 
-from monai_wsss.engines import EpochLog, load_weights
+from monai_wsss.engines import EpochLog, label_map, load_weights
 from monai_wsss.workflow.cached_stage import CachedStage
 from monai_wsss.workflow.pictures import picture_slices, save_panel
 from monai_wsss.workflow.tracking import Tracker
@@ -45,7 +44,7 @@ class TrainStage(CachedStage):
         images = [self.volume(case)[i] for case, i in chosen]
         with torch.no_grad():
             logits = [self.network(image[None].to(self.device)).cpu() for image in images]
-        labels = [self._labels(values)[0] for values in logits]
+        labels = [label_map(values)[0].numpy() for values in logits]
         pictures = [image[0].numpy() for image in images]
         save_panel(self.folder / "preview.png", {"segmenter": pictures}, {"segmenter": labels}, tracker)
         state = self.evaluator.state
@@ -55,11 +54,6 @@ class TrainStage(CachedStage):
             "best_epoch": state.best_metric_epoch,
             "agreement": state.best_metric,
         }
-
-    @staticmethod
-    def _labels(logits: torch.Tensor) -> np.ndarray:
-        labels = logits.argmax(1) if logits.shape[1] > 1 else logits[:, 0] > 0
-        return labels.to(torch.uint8).numpy()
 
 
 def _size(engine: Any) -> int:

@@ -5,6 +5,7 @@ import torch
 from ignite.engine import Engine
 
 from monai_wsss.engines import (
+    label_map,
     label_output,
     loss_output,
     prepare_classification_batch,
@@ -77,3 +78,16 @@ def test_prepare_batch_passes_the_type_to_the_image_alone():
     batch = {"image": torch.rand(2, 1, 4, 4), "classes": torch.ones(2, 1)}
     image, classes = prepare_classification_batch(batch, "cpu", dtype=torch.float64)
     assert (image.dtype, classes.dtype) == (torch.float64, torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels"),
+    [
+        ([[-1.0, 0.0, 2.0]], [0, 0, 1]),  # one channel: above 0
+        ([[1.0, 0.0, 2.0], [0.0, 1.0, 3.0]], [0, 1, 1]),
+        ([[1.0, 0.0, 2.0], [0.0, 1.0, 3.0], [0.0, 0.0, 4.0]], [0, 1, 2]),
+    ],
+)
+def test_label_map(logits, labels):
+    found = label_map(torch.tensor(logits)[None])
+    assert found.dtype == torch.uint8 and found[0].tolist() == labels

@@ -45,6 +45,11 @@ def test_stages_run_in_order_and_all_end_well(whole):
     assert whole.records["train"]["inputs"]["pseudo_masks"] == whole.records["refine"]["output"]
 
 
+@pytest.mark.parametrize("folder", ["classifier", "seeds", "pseudo_masks", "segmenter", "predictions"])
+def test_every_stage_that_sees_images_shows_the_same_slices(whole, folder):
+    assert (whole.run / folder / "preview.png").stat().st_size > 0
+
+
 def test_a_second_call_skips_everything(rerun, fork, files_of):
     times, bundle, before = stamps(fork), files_of(fork / "bundle"), Manifest(fork).content
     assert rerun() == []
