@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from monai.bundle import ConfigParser
 from torch import Tensor
 
 from benchmarks.baselines import all_background, brightest_blob, position_prior
@@ -47,26 +48,25 @@ def accuracy(
         `{bundle, overlays, overrides, protocol, ..., rows: {name: scores}}`.
 
     Raises:
-        InputError: a test case without a true mask, or as the stages.
+        InputError: a case without a true mask, several classes, or as the stages.
     """
     dataset = PreparedDataset.read(data)
     if any(case.truth is None for case in dataset.cases()):
         raise InputError(f"{data}: not every case has a true mask; prepare with --masks")
+    if len(dataset.labels) != 1:
+        raise InputError(f"{data}: {len(dataset.labels)} classes; the trivial rows and this table are for one")
     values = dict(overrides or {})
+    no_gate = values | {"infer_gate_probability": 0.0}
     method = work / "method"
     Pipeline(str(bundle), str(data), str(method), None, overlays, values, device).run()
     ceiling = work / "supervised"
     _supervise(dataset, method, ceiling)
     given = [{"name": "train", "config": "train.yaml"}, {"name": "infer", "config": "inference.yaml"}]
-    Pipeline(
-        str(bundle), str(data), str(ceiling), given, overlays, values | {"infer_gate_probability": 0.0}, device
-    ).run()
+    Pipeline(str(bundle), str(data), str(ceiling), given, overlays, no_gate, device).run()
     ungated = work / "ungated"
     for name in ("classifier", "segmenter"):
         shutil.copytree(method / name, ungated / name, dirs_exist_ok=True)
-    Pipeline(
-        str(bundle), str(data), str(ungated), given[1:], overlays, values | {"infer_gate_probability": 0.0}, device
-    ).run()
+    Pipeline(str(bundle), str(data), str(ungated), given[1:], overlays, no_gate, device).run()
 
     preprocess = preprocessing_of(method)
     folders = _write_rows(dataset, preprocess, method, work / "rows")
@@ -80,8 +80,6 @@ def accuracy(
 
 def preprocessing_of(run: Path) -> GridPreprocessing:
     """The preprocessing that a run used, from its own copy of the bundle."""
-    from monai.bundle import ConfigParser
-
     parser = ConfigParser()
     parser.read_config(str(run / "bundle" / "configs" / "inference.yaml"))
     return parser.get_parsed_content("preprocessing")

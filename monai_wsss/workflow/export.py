@@ -97,9 +97,11 @@ def model_card(manifest: Manifest, run: Path) -> str:
     if scores.exists():
         result = json.loads(scores.read_text(encoding="utf-8"))
         dice, positives = result["patients"]["dice"], result["positives"]["dice"]
+        weak = manifest.stage("refine").get("status") == "done"  # else the masks came from elsewhere
+        source = "masks made from image-level labels" if weak else "masks given to the run, of unknown origin"
         lines += [
             "",
-            "Test split, protocol W0 (no true mask used before scoring), mean [95 % interval]: "
+            f"Trained on {source}. Test split, mean [95 % interval]: "
             f"Dice per patient {_interval(dice)}, on positive slices {_interval(positives)}, "
             f"{result['counts']['patients']} patients.",
         ]

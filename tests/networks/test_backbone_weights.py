@@ -1,4 +1,4 @@
-import pickle
+import pickle  # to write a hostile file that must not be run
 from pathlib import Path
 
 import pytest

@@ -1,4 +1,4 @@
-import pickle
+import pickle  # what a data loader's worker processes do
 
 import numpy as np
 import pytest

@@ -12,7 +12,7 @@ import yaml
 
 from monai_wsss.data import PreparedDataset
 from monai_wsss.errors import InputError
-from monai_wsss.workflow.export import export_bundle
+from monai_wsss.workflow.export import export_bundle, model_card
 from monai_wsss.workflow.infer_command import infer
 from monai_wsss.workflow.manifest import Manifest
 
@@ -94,6 +94,13 @@ def test_the_model_card_tells_stages_and_scores(exported, whole):
 @pytest.fixture
 def fork(whole, tmp_path):
     return shutil.copytree(whole.run, tmp_path / "run")
+
+
+def test_the_model_card_claims_image_level_labels_only_where_the_run_made_its_masks(fork):
+    assert "Trained on masks made from image-level labels." in model_card(Manifest(fork), fork)
+    manifest = Manifest(fork)
+    del manifest.content["stages"]["refine"]  # as where masks were put into the run folder by hand
+    assert "Trained on masks given to the run, of unknown origin." in model_card(manifest, fork)
 
 
 def test_settings_that_are_paths_go_along_by_name_alone(fork, tmp_path, files_of):
