@@ -3,15 +3,17 @@ from monai_wsss.data.cache import Progress, build_cache, cache_folder, cached_re
 from monai_wsss.data.case_labels import CaseLabels, merge_rows
 from monai_wsss.data.causes import causes, find_cause, input_error
 from monai_wsss.data.dataset_file import Case, PreparedDataset
-from monai_wsss.data.discovery import Volume, find_volumes, stem_of
+from monai_wsss.data.discovery import find_volumes, stem_of
 from monai_wsss.data.labels_table import LabelsTable, Row, read_labels_table
 from monai_wsss.data.matching import Matches, match_rows
+from monai_wsss.data.nifti import read_nifti, read_nifti_header
 from monai_wsss.data.phantoms import write_phantoms
+from monai_wsss.data.pseudonyms import Pseudonyms
 from monai_wsss.data.skipped import Skipped, reason_of
 from monai_wsss.data.slices import slice_items
 from monai_wsss.data.split import split_by_column, split_patients
 from monai_wsss.data.truth import find_truth
-from monai_wsss.data.volume import VolumeHeader, read_header, read_volume
+from monai_wsss.data.volume import SeriesTags, Volume, VolumeHeader
 from monai_wsss.data.writers import write_mask
 
 __all__ = [
@@ -21,7 +23,9 @@ __all__ = [
     "Matches",
     "PreparedDataset",
     "Progress",
+    "Pseudonyms",
     "Row",
+    "SeriesTags",
     "Skipped",
     "Volume",
     "VolumeHeader",
@@ -36,9 +40,9 @@ __all__ = [
     "input_error",
     "match_rows",
     "merge_rows",
-    "read_header",
     "read_labels_table",
-    "read_volume",
+    "read_nifti",
+    "read_nifti_header",
     "reason_of",
     "slice_items",
     "split_by_column",

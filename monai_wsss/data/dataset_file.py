@@ -22,32 +22,44 @@ class Case:
 
     Attributes:
         image: the NIfTI file.
-        case: name, unique in the data set; names the case's files everywhere.
-        patient: cases of one patient never part.
-        classes: per class 0, 1 or -1 (unknown), for the whole volume.
+        case: name, unique in the data set; names the case's files everywhere. A keyed hash, unless names were kept.
+        patient: cases of one patient never part; a keyed hash as well.
+        classes: per class 1 present, 0 absent, between them a soft label, -1 unknown; for the whole volume.
         slice_classes: the same per slice along the file's third axis, or None if only the volume is labelled.
         site: where the image was taken, if known.
         truth: mask file; only `evaluate` may read it.
+        burned_in: the image may show a name in its pixels, so it stays out of every picture.
+        aliases: other names of the case (stem, UIDs, accession number), each as a keyed hash unless names were kept.
     """
 
     image: Path
     case: str
     patient: str
-    classes: tuple[int, ...]
-    slice_classes: tuple[tuple[int, ...], ...] | None = None
+    classes: tuple[float, ...]
+    slice_classes: tuple[tuple[float, ...], ...] | None = None
     site: str | None = None
     truth: Path | None = None
+    burned_in: bool = False
+    aliases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class PreparedDataset:
-    """The content of dataset.json: `labels`, the `preprocessing` parameters of the cache, and three lists of cases."""
+    """The content of dataset.json.
+
+    Attributes:
+        labels: class names.
+        preprocessing: parameters of the cache that `prepare` built.
+        training, validation, test: the cases.
+        policy: what became of labels that say neither present nor absent, `{"blank": .., "uncertain": ..}`.
+    """
 
     labels: tuple[str, ...]
     preprocessing: dict[str, Any] = field(default_factory=dict)
     training: tuple[Case, ...] = ()
     validation: tuple[Case, ...] = ()
     test: tuple[Case, ...] = ()
+    policy: dict[str, Any] = field(default_factory=dict)
 
     def cases(self, split: str | None = None) -> tuple[Case, ...]:
         """Return the cases of `split` ("training", "validation", "test"), or all of them if None.
@@ -69,6 +81,8 @@ class PreparedDataset:
             "labels": list(self.labels),
             "preprocessing": self.preprocessing,
         }
+        if self.policy:
+            content["policy"] = self.policy
         for split in SPLITS:
             content[split] = [_to_item(case, folder) for case in self.cases(split)]
         write_json(folder / FILE_NAME, content)
@@ -93,7 +107,8 @@ class PreparedDataset:
         try:
             labels = tuple(str(label) for label in content["labels"])
             splits = {s: tuple(_to_case(i, path.parent.resolve(), len(labels)) for i in content[s]) for s in SPLITS}
-            return cls(labels=labels, preprocessing=dict(content["preprocessing"]), **splits)
+            policy = dict(content.get("policy", {}))
+            return cls(labels=labels, preprocessing=dict(content["preprocessing"]), policy=policy, **splits)
         except (KeyError, TypeError, ValueError) as error:
             detail = f"missing key {error}" if isinstance(error, KeyError) else error
             raise InputError(f"{path}: {detail}; prepare the data again") from error
@@ -112,6 +127,10 @@ def _to_item(case: Case, folder: Path) -> dict[str, Any]:
         item["slice_classes"] = [list(classes) for classes in case.slice_classes]
     if case.truth is not None:
         item["truth"] = _portable(case.truth, folder)
+    if case.burned_in:
+        item["burned_in"] = True
+    if case.aliases:
+        item["aliases"] = list(case.aliases)
     return item
 
 
@@ -125,13 +144,15 @@ def _to_case(item: Mapping[str, Any], folder: Path, num_classes: int) -> Case:
         slice_classes=None if slices is None else tuple(_classes(s, num_classes, item["case"]) for s in slices),
         site=item.get("site"),
         truth=folder / item["truth"] if item.get("truth") else None,
+        burned_in=bool(item.get("burned_in", False)),
+        aliases=tuple(str(alias) for alias in item.get("aliases", ())),
     )
 
 
-def _classes(values: Sequence[int], num_classes: int, case: str) -> tuple[int, ...]:
-    if len(values) != num_classes or not set(values) <= {0, 1, -1}:
-        raise ValueError(f"case {case} needs {num_classes} classes of 0, 1 or -1, got {values}")
-    return tuple(int(value) for value in values)
+def _classes(values: Sequence[float], num_classes: int, case: str) -> tuple[float, ...]:
+    if len(values) != num_classes or not all(value == -1 or 0 <= value <= 1 for value in values):
+        raise ValueError(f"case {case} needs {num_classes} classes from 0 to 1, or -1, got {values}")
+    return tuple(int(value) if value in (0, 1, -1) else float(value) for value in values)
 
 
 def _portable(path: Path, folder: Path) -> str:

@@ -4,24 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from monai_wsss.data.nifti import read_nifti_header
 from monai_wsss.data.skipped import Skipped, reason_of
-from monai_wsss.data.volume import VolumeHeader, read_header
+from monai_wsss.data.volume import Volume
 from monai_wsss.errors import InputError
 
 SUFFIXES = (".nii.gz", ".nii")
-
-
-@dataclass(frozen=True)
-class Volume:
-    """One NIfTI file: `path`, `relative` (below the folder searched), `case` (unique name), `header`."""
-
-    path: Path
-    relative: Path
-    case: str
-    header: VolumeHeader
 
 
 def stem_of(path: str | Path) -> str:
@@ -58,7 +48,8 @@ def find_volumes(root: str | Path, exclude: Sequence[str | Path] = ()) -> tuple[
     volumes, skipped = [], []
     for path, case in zip(files, _case_names([path.relative_to(base) for path in files]), strict=True):
         try:
-            volumes.append(Volume(path.absolute(), path.relative_to(base), case, read_header(path)))
+            header = read_nifti_header(path)
+            volumes.append(Volume((path.absolute(),), path.relative_to(base), case, header, bytes=path.stat().st_size))
         except InputError as error:
             skipped.append(Skipped(str(path), reason_of(error, path)))
     return volumes, skipped

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from monai_wsss.data.discovery import Volume, stem_of
+from monai_wsss.data.discovery import stem_of
 from monai_wsss.data.labels_table import KEYS, LabelsTable, Row
+from monai_wsss.data.volume import Volume
 from monai_wsss.errors import InputError
 
 

@@ -12,7 +12,7 @@ from monai_wsss.errors import InputError
 
 
 def split_patients(
-    classes: Mapping[str, Sequence[int]], fractions: Sequence[float] = (0.7, 0.1, 0.2), seed: int = 0
+    classes: Mapping[str, Sequence[float]], fractions: Sequence[float] = (0.7, 0.1, 0.2), seed: int = 0
 ) -> dict[str, str]:
     """Return patient -> split, stratified by the patients' labels.
 
@@ -30,7 +30,7 @@ def split_patients(
     """
     if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6 or fractions[0] <= 0:
         raise InputError(f"split {','.join(f'{f:g}' for f in fractions)}: give three fractions that sum to 1")
-    groups: dict[tuple[int, ...], list[str]] = defaultdict(list)
+    groups: dict[tuple[float, ...], list[str]] = defaultdict(list)
     for patient in sorted(classes):
         groups[tuple(classes[patient])].append(patient)
     rng = np.random.default_rng(seed)

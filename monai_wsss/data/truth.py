@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from monai_wsss.data.discovery import Volume, find_volumes, stem_of
+from monai_wsss.data.discovery import find_volumes, stem_of
 from monai_wsss.data.skipped import Skipped
+from monai_wsss.data.volume import Volume
 
 _ENDINGS = ("_mask", "-mask", "_seg", "-seg", "_label", "-label")
 

@@ -10,7 +10,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from monai.utils import SpaceKeys
 
-from monai_wsss.data.volume import read_volume
+from monai_wsss.data.nifti import read_nifti
 
 
 class LoadVolumed(MapTransform):
@@ -20,14 +20,14 @@ class LoadVolumed(MapTransform):
     refused with one line, and nothing of the header but geometry and file name is carried along.
 
     Raises:
-        InputError: see `read_volume`.
+        InputError: see `read_nifti`.
     """
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Return `data` with the volumes loaded."""
         items = dict(data)
         for key in self.key_iterator(items):
-            array, affine = read_volume(items[key])
+            array, affine = read_nifti(items[key])
             meta = {
                 "filename_or_obj": str(items[key]),
                 "original_affine": torch.from_numpy(affine.copy()),

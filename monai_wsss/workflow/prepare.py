@@ -11,6 +11,7 @@ from monai_wsss.data import (
     PreparedDataset,
     Progress,
     Skipped,
+    Volume,
     build_cache,
     cache_folder,
     cached_record,
@@ -25,7 +26,6 @@ from monai_wsss.data import (
     write_json,
 )
 from monai_wsss.data.dataset_file import FILE_NAME, SPLITS
-from monai_wsss.data.discovery import Volume
 from monai_wsss.data.labels_table import LabelsTable
 from monai_wsss.data.matching import Matches
 from monai_wsss.errors import InputError
@@ -108,7 +108,9 @@ def prepare(
     report.split_by = f"column {by_column}" if by_column else f"chance, seed {seed}"
 
     parts = {name: tuple(case for case in cases if split_of[case.patient] == name) for name in SPLITS}
-    dataset = PreparedDataset(table.labels, preprocessing.parameters, **parts)
+    dataset = PreparedDataset(
+        table.labels, preprocessing.parameters, parts["training"], parts["validation"], parts["test"]
+    )
     _count(dataset, folder, report)
     write_json(out / "prepare.json", report.to_json())
     dataset.write(out)
@@ -167,9 +169,9 @@ def _splits_of_table(cases: Sequence[Case], matches: Matches, report: PrepareRep
     return split_of
 
 
-def _patient_classes(cases: Sequence[Case]) -> dict[str, tuple[int, ...]]:
+def _patient_classes(cases: Sequence[Case]) -> dict[str, tuple[float, ...]]:
     """Return patient -> labels: positive if any case is, else negative if any is known to be."""
-    classes: dict[str, tuple[int, ...]] = {}
+    classes: dict[str, tuple[float, ...]] = {}
     for case in cases:
         known = classes.get(case.patient, case.classes)
         classes[case.patient] = tuple(max(pair) for pair in zip(known, case.classes, strict=True))

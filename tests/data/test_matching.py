@@ -11,7 +11,7 @@ HEADER = VolumeHeader((4, 4, 2), np.eye(4), (1.0, 1.0, 1.0))
 
 def match(rows, files):
     """Match rows (keys, slice) to files: (key, file -> line numbers, without file, ambiguous, without row)."""
-    volumes = [Volume(Path("/in") / f, Path(f), f, HEADER) for f in files]
+    volumes = [Volume((Path("/in") / f,), Path(f), f, HEADER) for f in files]
     table = LabelsTable(Path("t.csv"), ("x",), tuple(Row(i, keys, (1,), s) for i, (keys, s) in enumerate(rows)))
     m = match_rows(table, volumes)
     return (

@@ -9,7 +9,8 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 from sklearn.metrics import roc_auc_score
 
-from monai_wsss.data.phantoms import _splits, write_phantoms
+from monai_wsss.data.phantoms import write_phantoms
+from monai_wsss.data.phantoms.brain_mri import _splits
 
 PATIENTS = 10
 PERCENTILES = np.arange(50, 99.6, 2.5)

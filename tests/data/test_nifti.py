@@ -5,7 +5,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from monai_wsss.data import read_header, read_volume
+from monai_wsss.data import read_nifti, read_nifti_header
 from monai_wsss.errors import InputError
 
 AFFINE = np.diag([-2.0, -3.0, 4.0, 1.0])
@@ -19,9 +19,9 @@ def write(path, array, affine=AFFINE):
 def test_header_and_data(tmp_path):
     array = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
     path = write(tmp_path / "a.nii.gz", array)
-    header = read_header(path)
+    header = read_nifti_header(path)
     assert header.shape == (2, 3, 4) and header.spacing == (2.0, 3.0, 4.0)
-    data, affine = read_volume(path)
+    data, affine = read_nifti(path)
     assert data.dtype == np.float32
     np.testing.assert_array_equal(data, array)
     np.testing.assert_array_equal(affine, AFFINE)
@@ -31,7 +31,7 @@ def test_slope_and_intercept_are_applied(tmp_path):
     image = nib.Nifti1Image(np.ones((2, 2, 1), np.int16), AFFINE)
     image.header.set_slope_inter(2, -1024)
     nib.save(image, tmp_path / "ct.nii")
-    assert read_volume(tmp_path / "ct.nii")[0].max() == pytest.approx(2 * 1 - 1024)
+    assert read_nifti(tmp_path / "ct.nii")[0].max() == pytest.approx(2 * 1 - 1024)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_slope_and_intercept_are_applied(tmp_path):
 )
 def test_shapes_that_count_as_volumes(tmp_path, shape, expected):
     path = write(tmp_path / "a.nii", np.ones(shape, np.float32))
-    assert read_header(path).shape == expected and read_volume(path)[0].shape == expected
+    assert read_nifti_header(path).shape == expected and read_nifti(path)[0].shape == expected
 
 
 def truncate(path, keep):
@@ -149,7 +149,7 @@ def test_bad_files_are_one_line_that_names_the_file(tmp_path, caplog, capfd, spo
     path = tmp_path / "bad.nii.gz"
     spoil(path)
     with caplog.at_level(logging.DEBUG), pytest.raises(InputError) as error:
-        read_volume(path)
+        read_nifti(path)
     assert message in str(error.value)
     assert str(error.value).startswith(f"{path}: ") and "\n" not in str(error.value)
     assert capfd.readouterr() == ("", "")
@@ -159,7 +159,7 @@ def test_uncompressed_file_cut_short_shows_in_the_header(tmp_path):
     path = write(tmp_path / "a.nii", noise(16, 16, 16))
     truncate(path, 0.6)
     with pytest.raises(InputError, match="cut short"):
-        read_header(path)
+        read_nifti_header(path)
 
 
 def test_mutated_headers_never_raise_anything_else(tmp_path):
@@ -172,7 +172,7 @@ def test_mutated_headers_never_raise_anything_else(tmp_path):
             mutated[position] = rng.integers(0, 256)
         (tmp_path / "m.nii").write_bytes(mutated)
         try:
-            read_volume(tmp_path / "m.nii")
+            read_nifti(tmp_path / "m.nii")
         except InputError:
             refused += 1
     assert 0 < refused < 150
