@@ -21,7 +21,7 @@ from monai_wsss.errors import InputError
 # Torch and MONAI take seconds to load: each command imports what it needs, so that `--help` answers at once.
 
 app = typer.Typer(
-    help="Lesion masks from image-level labels: prepare, run, infer, evaluate, export.\n\n"
+    help="Lesion masks from image-level labels: scan, prepare, run, infer, evaluate, export.\n\n"
     "Exit codes: 0 everything done; 1 done, but some cases were skipped and are listed; 2 bad input.",
     no_args_is_help=True,
     add_completion=False,
@@ -44,11 +44,16 @@ class _ConsoleLog(logging.Handler):
 
 @contextmanager
 def _bar(title: str) -> Iterator[Callable[..., None]]:
-    """A progress bar on standard error, a line now and then in a log; yields a function of (done, total)."""
+    """A progress bar on standard error, a line now and then in a log; yields a function of (done, total, what)."""
     if not console.is_terminal:
         from monai_wsss.engines import Heartbeat
 
-        yield Heartbeat(title, 0).beat
+        beats: dict[str, Heartbeat] = {}
+
+        def beat(done: int, total: int | None = None, what: str = title) -> None:
+            beats.setdefault(what, Heartbeat(what, 0)).beat(done, total)
+
+        yield beat
         return
     columns = (
         TextColumn("{task.description}"),
@@ -60,16 +65,70 @@ def _bar(title: str) -> Iterator[Callable[..., None]]:
     )
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(title, total=None)
-        yield lambda done, total, *_: progress.update(task, completed=done, total=total)
+        yield lambda done, total=None, what=title: progress.update(task, completed=done, total=total, description=what)
+
+
+KeepNames = Annotated[
+    bool, typer.Option("--keep-names", help="Write names as they are: for data that is already anonymised.")
+]
+Mapping = Annotated[
+    Path | None,
+    typer.Option(help="Also write a table from keyed hashes to names in clear. Keep it apart from everything else."),
+]
+SeriesOption = Annotated[
+    str | None,
+    typer.Option(
+        help='Rule that chooses the series, such as "Modality=MR, SeriesDescription~FLAIR", or all.'
+        "  [default: the only usable one of a study]"
+    ),
+]
+
+
+@app.command()
+def scan(
+    folder: Annotated[Path, typer.Argument(help="Folder to look through, with its subfolders.")],
+    json_: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write everything found here.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Prepared folder whose key makes the hashes.")] = None,
+    keep_names: KeepNames = False,
+    workers: Annotated[int | None, typer.Option(help="Processes.  [default: one a core]")] = None,
+) -> None:
+    """List the series of a folder from their headers: what is usable, and why the rest is not.
+
+    Patients, studies and series show as keyed hashes; without --data the key is made for this call alone.
+    """
+    from monai_wsss.data import Pseudonyms
+    from monai_wsss.workflow.scan import scan as scan_folder
+
+    if data is not None and not (data / "key").exists() and not keep_names:
+        raise InputError(f"{data}: holds no key; give a folder that `prepare` wrote, or leave --data out")
+    names = Pseudonyms.open(data / "key", keep_names) if data else Pseudonyms(None if keep_names else os.urandom(32))
+    with _bar("reading headers") as bar:
+        report = scan_folder(folder, json_, names, workers, progress=bar)
+    for line in report.lines():
+        typer.echo(line)
 
 
 @app.command()
 def prepare(
-    input: Annotated[Path, typer.Argument(help="Folder of NIfTI volumes, searched with its subfolders.")],
-    labels: Annotated[Path, typer.Option(help="CSV table of labels, one row a volume or (column `slice`) a slice.")],
-    out: Annotated[Path, typer.Option(help="Prepared folder to write: dataset.json and cache/.")],
+    input: Annotated[Path, typer.Argument(help="Folder of DICOM, NIfTI, PNG or JPEG files, with its subfolders.")],
+    labels: Annotated[Path, typer.Option(help="CSV, TSV or XLSX table of labels, one row a study, image or slice.")],
+    out: Annotated[Path, typer.Option(help="Prepared folder to write: dataset.json, images/ and cache/.")],
     classes: Annotated[
-        str | None, typer.Option(help="Label columns, comma separated.  [default: every column of 0 and 1]")
+        str | None, typer.Option(help="Label columns, comma separated.  [default: those that hold only yes and no]")
+    ] = None,
+    series: SeriesOption = None,
+    blank: Annotated[
+        str, typer.Option(help="Empty labels: mask (unknown), zeros, ones, or a number in 0..1.")
+    ] = "mask",
+    uncertain: Annotated[
+        str, typer.Option(help="Labels such as -1 or possible: mask (unknown), zeros, ones, or a number in 0..1.")
+    ] = "mask",
+    slice_key: Annotated[
+        str | None,
+        typer.Option(
+            help="How the table counts slices: 0-based, 1-based, InstanceNumber or SOPInstanceUID."
+            "  [default: by the column's name; `slice` is 0-based]"
+        ),
     ] = None,
     split: Annotated[
         str | None,
@@ -81,14 +140,28 @@ def prepare(
     split_column: Annotated[
         str | None, typer.Option(help="Column of the table that says train, val or test for each patient.")
     ] = None,
-    masks: Annotated[
-        Path | None, typer.Option(help="Folder of true masks, named as the volumes; only `evaluate` reads them.")
+    group_column: Annotated[
+        str | None, typer.Option(help="Column that joins patients: the same value is the same person.")
     ] = None,
+    leave_out_site: Annotated[
+        str | None, typer.Option(help="Test on this site (column `site`), train on the others.")
+    ] = None,
+    temporal: Annotated[bool, typer.Option("--temporal", help="Test on the newest patients.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
+    masks: Annotated[
+        Path | None, typer.Option(help="Folder of true masks, named as the images; only `evaluate` reads them.")
+    ] = None,
+    resample: Annotated[
+        bool, typer.Option("--resample", help="Mend missing slices and gantry tilt by interpolation.")
+    ] = False,
+    voi: Annotated[bool, typer.Option("--voi", help="Apply the display window of X-ray films.")] = False,
+    keep_names: KeepNames = False,
+    mapping: Mapping = None,
 ) -> None:
-    """Match volumes with labels, split by patient, preprocess each volume once.
+    """Match images with labels, split by patient, bring each image on the network's grid once.
 
-    Called again after an interruption it goes on where it stopped.
+    Called again after an interruption it goes on where it stopped. Everything written carries keyed hashes in place of
+    names; the key stands in OUT/key.
     """
     from monai_wsss.workflow.prepare import prepare as prepare_folder
 
@@ -102,14 +175,26 @@ def prepare(
             labels,
             out,
             classes=[name.strip() for name in classes.split(",")] if classes else None,
+            blank=blank,
+            uncertain=uncertain,
+            slice_key=slice_key,
+            series=series,
+            resample=resample,
+            voi=voi,
             split=shares,
             split_column=split_column,
+            group_column=group_column,
+            leave_out_site=leave_out_site,
+            temporal=temporal,
             masks=masks,
+            keep_names=keep_names,
+            mapping=mapping,
             seed=seed,
             progress=bar,
         )
     for line in report.lines():
         typer.echo(line)
+    typer.echo(f"Look at {out / 'labelled_slices.png'} and {out / 'cohort_flow.png'} before training.")
     typer.echo(f"The whole report: {out / 'prepare.json'}. Next: monai-wsss run BUNDLE --data {out} --out RUN")
     if not report.complete:
         raise typer.Exit(SKIPPED)
@@ -175,15 +260,31 @@ def run(
 @app.command()
 def infer(
     run: Annotated[Path, typer.Argument(help="Run folder, or an exported bundle.")],
-    input: Annotated[Path, typer.Argument(help="NIfTI file, or folder of them.")],
+    input: Annotated[Path, typer.Argument(help="DICOM, NIfTI, PNG or JPEG file, or folder of them.")],
     out: Annotated[Path, typer.Option(help="Folder to write: CASE.nii.gz and the tables.")],
+    series: SeriesOption = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Prepared folder whose key makes the names.  [default: OUT.key, made once]")
+    ] = None,
+    keep_names: KeepNames = False,
+    mapping: Mapping = None,
     device: Device = "auto",
 ) -> None:
     """Write a mask for each volume, in its geometry, with statistics.csv, slices.csv and skipped.csv."""
     from monai_wsss.workflow.infer_command import infer as infer_folder
 
     with _bar("inferring") as bar:
-        counts = infer_folder(run, input, out, device, progress=bar)
+        counts = infer_folder(
+            run,
+            input,
+            out,
+            device,
+            data=data,
+            keep_names=keep_names,
+            mapping=mapping,
+            series=series,
+            progress=bar,
+        )
     typer.echo(f"{counts['cases']} masks in {out}; statistics: {out / 'statistics.csv'}")
     if counts["skipped"]:
         typer.echo(f"{counts['skipped']} skipped, see {out / 'skipped.csv'}")
@@ -195,17 +296,35 @@ def evaluate(
     pred: Annotated[Path, typer.Option(help="Folder of predictions, CASE.nii.gz.")],
     truth: Annotated[Path, typer.Option(help="Folder of true masks with the same names.")],
     out: Annotated[Path, typer.Option(help="JSON file to write.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Prepared folder that tells which case a true mask's own name means.")
+    ] = None,
 ) -> None:
     """Score predictions against true masks."""
     from monai_wsss.workflow.evaluation import evaluate as evaluate_folders
     from monai_wsss.workflow.evaluation import format_table
 
     with _bar("scoring") as bar:
-        result = evaluate_folders(pred, truth, out, progress=bar)
+        result = evaluate_folders(pred, truth, out, data=data, progress=bar)
     typer.echo(format_table(result))
     typer.echo(f"wrote {out}")
     if result["skipped"] or result["missing"]:
         raise typer.Exit(SKIPPED)
+
+
+@app.command()
+def forget(
+    patient: Annotated[str, typer.Argument(help="The patient's ID, or its keyed hash.")],
+    data: Annotated[Path, typer.Option(help="Prepared folder.")],
+    runs: Annotated[
+        list[Path] | None, typer.Option(help="Folder to search for runs besides those noted; may be repeated.")
+    ] = None,
+) -> None:
+    """Remove a withdrawn patient from a prepared folder, and list the runs that used it."""
+    from monai_wsss.workflow.forget import forget as forget_patient
+
+    for line in forget_patient(patient, data, runs or ()).lines():
+        typer.echo(line)
 
 
 @app.command()
@@ -221,10 +340,10 @@ def export(
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder to write: phantoms/, data/ and run/.")] = Path("demo"),
+    out: Annotated[Path, typer.Option(help="Folder to write: studies/, data/ and run/.")] = Path("demo"),
     bundle: Annotated[Path, typer.Option(help="Bundle folder.")] = Path("bundles/brain_mri_lesion_mixed_unet"),
 ) -> None:
-    """Generate phantoms of brain MRI with lesions and run everything on them."""
+    """Generate a DICOM export of brain MRI phantoms with a spreadsheet of labels, and run everything on it."""
     from monai_wsss.workflow.demo import run_demo
 
     lines, sane = run_demo(out, bundle, progress=lambda name: console.rule(name, style="dim"))

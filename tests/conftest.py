@@ -72,7 +72,7 @@ def prepare_study():
 
         grid = GridPreprocessing(pixel_spacing=SETTINGS["pixel_spacing"], size=SETTINGS["size"])
         truth = study / "masks" if masks else None
-        prepare(study / "images", study / "labels.csv", out, masks=truth, preprocessing=grid)
+        prepare(study / "images", study / "labels.csv", out, masks=truth, keep_names=True, preprocessing=grid)
         return out
 
     return prepare_study

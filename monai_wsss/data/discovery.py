@@ -1,75 +1,182 @@
-"""Find the volumes under a folder."""
+"""Find the volumes under a folder: NIfTI files, pictures, and DICOM series under whatever names their files have."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from monai_wsss.data.archives import is_archive
+from monai_wsss.data.clear_names import SUFFIXES, file_names, place_of, series_names, stem_of, unique_names
+from monai_wsss.data.dicom.headers import NO_DICOM, read_headers
+from monai_wsss.data.dicom.object_kinds import DICOMDIR
+from monai_wsss.data.dicom.series import Series, group_series
 from monai_wsss.data.nifti import read_nifti_header
+from monai_wsss.data.picture import PICTURE_SUFFIXES, read_picture_header
+from monai_wsss.data.series_rule import SeriesRule
 from monai_wsss.data.skipped import Skipped, reason_of
-from monai_wsss.data.volume import Volume
+from monai_wsss.data.tree import walk_files
+from monai_wsss.data.volume import Volume, VolumeHeader
 from monai_wsss.errors import InputError
 
-SUFFIXES = (".nii.gz", ".nii")
+__all__ = ["SUFFIXES", "Found", "find_volumes", "is_harmless", "search", "stem_of"]
+
+_Entry = tuple["Volume | None", "tuple[str, ...]"]  # None: no volume, but its names are taken
+
+LEFT_OUT = "left out by the series rule"
+COPY = "a copy of another file of its series"
+ARCHIVE = "an archive; unpack it first"
+_NO_IMAGE = (", no image", ", no volume", " without an image")
+_PROGRAMS = frozenset({".exe", ".dll", ".jar", ".inf", ".js", ".css", ".so", ".dylib"})
 
 
-def stem_of(path: str | Path) -> str:
-    """Return the file name without .nii or .nii.gz."""
-    name = Path(path).name
-    suffix = next((s for s in SUFFIXES if name.lower().endswith(s)), "")
-    return name[: len(name) - len(suffix)]
+@dataclass
+class Found:
+    """What lies under a folder.
+
+    Attributes:
+        volumes: the usable ones, in the order of their paths.
+        unusable: DICOM series that make no volume.
+        skipped: single files that look like images, and why they are none that can be used.
+        ignored: number of files that are no images, by kind.
+    """
+
+    volumes: list[Volume] = field(default_factory=list)
+    unusable: list[Series] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    ignored: Counter[str] = field(default_factory=Counter)
 
 
-def find_volumes(root: str | Path, exclude: Sequence[str | Path] = ()) -> tuple[list[Volume], list[Skipped]]:
-    """Find all NIfTI volumes under `root`, in the order of their paths, and check their headers.
+def find_volumes(
+    root: str | Path,
+    exclude: Sequence[str | Path] = (),
+    rule: SeriesRule | None = None,
+    resample: bool = False,
+    progress: Callable[[int], None] | None = None,
+    workers: int | None = None,
+) -> tuple[list[Volume], list[Skipped]]:
+    """Find all volumes under `root`, in the order of their paths, and check their headers.
 
-    A case takes its file's stem as name; where several files share a stem, the folders join it (`folder__stem`).
+    A case takes its file's stem as name; where several files share a stem, the folders join it (`folder__stem`). A
+    DICOM series of several files takes its folder's path if it is alone there, else its SeriesInstanceUID and part.
 
     Args:
         root: folder, or one file.
         exclude: folders below `root` to leave out (true masks, the output). Hidden files and folders are left out.
+        rule: volumes that do not fit are left out, and listed with the reason `LEFT_OUT`.
+        resample: take DICOM series with gaps, uneven spacing or tilt, to be resampled when they are read.
+        progress: called now and then with the number of headers read.
+        workers: see `read_headers`.
 
     Returns:
-        The usable volumes, and the files that are none with reasons.
+        The usable volumes; and the files, or folders of a series, that are none, with reasons: see `is_harmless`.
 
     Raises:
-        InputError: if `root` is missing or holds no NIfTI file.
+        InputError: if `root` is missing or holds nothing that could be read.
     """
+    found = search(root, exclude, resample, progress, workers)
+    unusable = [Skipped(str(place_of(series.files)), reason_unusable(series)) for series in found.unusable]
+    left_out = [volume for volume in found.volumes if rule is not None and not rule.fits(volume)]
+    skipped = [*found.skipped, *unusable, *(Skipped(str(place_of(volume.files)), LEFT_OUT) for volume in left_out)]
+    cases = {volume.case for volume in left_out}
+    return [volume for volume in found.volumes if volume.case not in cases], sorted(skipped)
+
+
+def reason_unusable(series: Series) -> str:
+    """Return why a series makes no volume, with its part if it has several."""
+    return f"{series.tags.part}: {series.problem}" if series.tags.part else series.problem
+
+
+def is_harmless(skipped: Skipped) -> bool:
+    """Whether leaving this out is no loss: DICOM objects other than images, copies, what the rule leaves out."""
+    return skipped.reason in (LEFT_OUT, COPY) or skipped.reason.endswith(_NO_IMAGE)
+
+
+def search(
+    root: str | Path,
+    exclude: Sequence[str | Path] = (),
+    resample: bool = False,
+    progress: Callable[[int], None] | None = None,
+    workers: int | None = None,
+) -> Found:
+    """Return everything that lies under `root`; arguments and errors as of `find_volumes`."""
     root = Path(root)
     if not root.exists():
         raise InputError(f"{root}: no such file or folder")
     base = root.parent if root.is_file() else root
     left_out = [folder for folder in (Path(f).resolve() for f in exclude) if base.resolve() in folder.parents]
-    files = [root] if root.is_file() else sorted(path for path in root.rglob("*") if path.is_file())
-    files = [path for path in files if path.name.lower().endswith(SUFFIXES) and _is_visible(path, base, left_out)]
-    if not files:
-        raise InputError(f"{root}: no NIfTI file (.nii, .nii.gz) in it")
-    volumes, skipped = [], []
-    for path, case in zip(files, _case_names([path.relative_to(base) for path in files]), strict=True):
-        try:
-            header = read_nifti_header(path)
-            volumes.append(Volume((path.absolute(),), path.relative_to(base), case, header, bytes=path.stat().st_size))
-        except InputError as error:
-            skipped.append(Skipped(str(path), reason_of(error, path)))
-    return volumes, skipped
+    files = [root] if root.is_file() else sorted(walk_files(root, left_out))
+    niftis = [file for file in files if file.name.lower().endswith(SUFFIXES)]
+    pictures = [file for file in files if file.suffix.lower() in PICTURE_SUFFIXES]
+    known = {*niftis, *pictures}
+    others = [file for file in files if file not in known]
+
+    found, entries = Found(), list[_Entry]()
+    entries += _dicom_entries(others, base, resample, progress, workers, found)
+    if entries or found.unusable:
+        viewers = {file.parent for file in others if file.suffix.lower() in _PROGRAMS}
+        icons = {file for file in pictures if not viewers.isdisjoint(file.parents)}
+        found.ignored["picture of a viewer"] += len(icons)
+        pictures = [file for file in pictures if file not in icons]
+    entries += [_file_entry(file, base, "nifti", read_nifti_header, found) for file in niftis]
+    entries += [_file_entry(file, base, "picture", read_picture_header, found) for file in pictures]
+    if not (entries or found.skipped or found.unusable):
+        raise InputError(f"{root}: no NIfTI file (.nii, .nii.gz) in it, no DICOM file and no picture")
+    named = zip(entries, unique_names([names for _, names in entries]), strict=True)
+    volumes = [replace(volume, case=name) for (volume, _), name in named if volume is not None]
+    found.volumes = sorted(volumes, key=lambda volume: (volume.files[0], volume.frames or ()))
+    found.skipped.sort()
+    found.ignored = +found.ignored
+    return found
 
 
-def _is_visible(path: Path, base: Path, left_out: Sequence[Path]) -> bool:
-    if any(part.startswith(".") for part in path.relative_to(base).parts):
-        return False
-    return not any(path.resolve().is_relative_to(folder) for folder in left_out)
+def _file_entry(file: Path, base: Path, kind: str, read: Callable[[Path], VolumeHeader], found: Found) -> _Entry:
+    relative, volume = file.relative_to(base), None
+    try:
+        volume = Volume((file.absolute(),), relative, "", read(file), kind, bytes=file.stat().st_size)
+    except InputError as error:
+        found.skipped.append(Skipped(str(file), reason_of(error, file)))
+    return volume, file_names(relative)
 
 
-def _case_names(files: Sequence[Path]) -> list[str]:
-    """Return the shortest names that are unique: stem, folders and stem, folders and file name."""
-    stems = [stem_of(file) for file in files]
-    joined = ["__".join((*file.parent.parts, stem)) for file, stem in zip(files, stems, strict=True)]
-    whole = ["__".join(file.parts) for file in files]
-    count_stem, count_joined = Counter(stems), Counter(joined)
-    names = [
-        stem if count_stem[stem] == 1 else join if count_joined[join] == 1 else full
-        for stem, join, full in zip(stems, joined, whole, strict=True)
-    ]
-    taken = Counter(names)
-    return [name if taken[name] == 1 else f"{name}__{number}" for number, name in enumerate(names)]
+def _dicom_entries(
+    files: list[Path],
+    base: Path,
+    resample: bool,
+    progress: Callable[[int], None] | None,
+    workers: int | None,
+    found: Found,
+) -> list[_Entry]:
+    headers = []
+    for header in read_headers(files, workers, progress):
+        if not isinstance(header, Skipped):
+            headers.append(header)
+        elif header.reason == DICOMDIR:
+            found.ignored["DICOMDIR"] += 1
+        elif header.reason != NO_DICOM:
+            found.skipped.append(header)
+        elif is_archive(Path(header.file)):
+            found.skipped.append(Skipped(header.file, ARCHIVE))
+        else:
+            found.ignored["other file"] += 1
+    every = group_series(headers, resample)
+    for series in every:
+        found.skipped += [Skipped(str(path), COPY) for path in series.copies]
+    found.unusable = [series for series in every if series.problem]
+    usable = [series for series in every if not series.problem]
+    return [(_volume(series, base), names) for series, names in zip(usable, series_names(usable, base), strict=True)]
+
+
+def _volume(series: Series, base: Path) -> Volume:
+    assert series.header is not None  # it is usable
+    return Volume(
+        files=tuple(path.absolute() for path in series.files),
+        relative=place_of(series.files).relative_to(base),
+        case="",
+        header=series.header,
+        kind="dicom",
+        tags=series.tags,
+        frames=series.frames,
+        bytes=series.bytes,
+    )

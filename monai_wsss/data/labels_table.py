@@ -1,33 +1,41 @@
-"""The labels table: image-level labels, one row a study, volume or slice."""
+"""The labels table: image-level labels, one row a patient, study, series, file or slice."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
+from monai_wsss.data.class_columns import count_note, label_codes, odd_values, propose_classes, spread_findings
+from monai_wsss.data.label_values import ABSENT, PRESENT, UNKNOWN
+from monai_wsss.data.slice_key import slice_number
+from monai_wsss.data.table_columns import SPLIT_NAMES, Columns, find_column, key_names, patient_folder
+from monai_wsss.data.table_dates import read_dates
+from monai_wsss.data.table_file import read_table
 from monai_wsss.errors import InputError
 
-KEYS = ("file", "SeriesInstanceUID", "StudyInstanceUID", "AccessionNumber", "PatientID")  # most specific first
-_TRUTH = {"1": 1, "1.0": 1, "true": 1, "yes": 1, "0": 0, "0.0": 0, "false": 0, "no": 0}
-_UNKNOWN = ("", "-1", "-1.0", "na", "n/a", "nan", "none", "unknown")
-SPLIT_NAMES = {
-    "train": "training",
-    "training": "training",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "dev": "validation",
-    "test": "test",
-    "testing": "test",
-}
+_ROUNDED = re.compile(r"\d([.,]\d+)?E\+\d+", re.IGNORECASE)  # what a spreadsheet makes of a long number
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row: `keys` (column of KEYS -> value), `classes` (0, 1 or -1), `slice` (None: the volume), split and site."""
+    """One row.
+
+    Attributes:
+        line: line or row number in the file.
+        keys: key (one of KEYS) -> value.
+        classes: a code of `label_values` per class.
+        slice: slice of the volume, from 0 in slice order; None for the volume. `match_rows` finds it.
+        split: training, validation or test.
+        site, group: texts of these columns.
+        date: 2024-01-31.
+        patient: PatientID, or the patient's folder in the path of `file`; "" if neither is there.
+        slice_number: the slice as the table numbers it.
+        slice_key: how: one of SLICE_KEYS, "" if the table has no slices.
+    """
 
     line: int
     keys: dict[str, str]
@@ -35,144 +43,173 @@ class Row:
     slice: int | None = None
     split: str | None = None
     site: str | None = None
+    group: str | None = None
+    date: str | None = None
+    patient: str = ""
+    slice_number: int | None = None
+    slice_key: str = ""
 
     def __str__(self) -> str:
-        """Name the row as the user knows it."""
-        name = next(iter(self.keys.values()), "no key")
-        return f"{name}, slice {self.slice}" if self.slice is not None else name
+        """Name the row as the user sees it, and no patient."""
+        return f"line {self.line}"
 
 
 @dataclass(frozen=True)
 class LabelsTable:
-    """The table read: class names, rows, `split_column` (None if it has none), and `problems`, one line each."""
+    """The table read.
+
+    Attributes:
+        path: the file.
+        labels: class names.
+        rows: those that name something.
+        split_column: None if there is none.
+        problems: what was not understood, one line each.
+        notes: what was assumed, one line each.
+        slice_key: convention of the slices, "" if there are none.
+    """
 
     path: Path
     labels: tuple[str, ...]
     rows: tuple[Row, ...]
     split_column: str | None = None
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    slice_key: str = ""
 
 
 def read_labels_table(
-    path: str | Path, classes: Sequence[str] | None = None, split_column: str | None = None
+    path: str | Path,
+    classes: Sequence[str] | None = None,
+    split_column: str | None = None,
+    slice_key: str | None = None,
+    group_column: str | None = None,
 ) -> LabelsTable:
-    """Read a CSV file whose key columns are any of KEYS (in any case), with optional columns slice, split and site.
+    """Read a table (see `read_table`) with one column at least that names files, studies or patients.
+
+    Columns are known by their names in several spellings (`table_columns`): keys, slice, split, site and date.
 
     Args:
-        path: the table, UTF-8, values separated by commas, semicolons or tabs.
-        classes: class columns; by default all others that hold nothing but 0, 1 and unknown (empty, -1).
-        split_column: column of train / val / test; by default `split` if it is there and holds these words.
+        path: CSV or XLSX.
+        classes: class columns, or findings of a list column; by default those of `propose_classes`.
+        split_column: column of train / val / test; by default one called so, if it holds these words.
+        slice_key: how slices are numbered, one of SLICE_KEYS; by default as their column's name says.
+        group_column: column whose values join patients that belong together.
 
     Raises:
         InputError: if the file cannot be read, or a column that is needed is missing or holds something else.
     """
     path = Path(path)
-    frame = _read_csv(path)
-    by_lower = {str(column).strip().lower(): column for column in frame.columns}
-    keys = {key: by_lower[key.lower()] for key in KEYS if key.lower() in by_lower}
-    if not keys:
-        raise InputError(f"{path}: no key column; name one of {', '.join(KEYS)} (found {', '.join(frame.columns)})")
-    slice_column, site_column = by_lower.get("slice"), by_lower.get("site")
-    split_column = _find_split_column(path, frame, by_lower, split_column)
-    reserved = {*keys.values(), slice_column, site_column, split_column}
-    labels = _find_classes(path, frame, reserved, classes, by_lower)
-
+    frame = read_table(path, known=key_names())
+    notes: list[str] = list(frame.attrs["notes"])
     problems: list[str] = []
-    values = {label: _class_values(path, frame[by_lower[label.lower()]], label, problems) for label in labels}
-    rows = []
-    for number, (line, record) in enumerate(zip(frame.index, frame.to_dict("records"), strict=True)):
-        index = record[slice_column] if slice_column else ""
-        slice_ = _slice_index(index)
-        if index and slice_ is None:
-            problems.append(f"line {line}: slice {index!r} is not a whole number from 0; row left out")
-            continue
-        rows.append(
-            Row(
-                line=line,
-                keys={key: record[column] for key, column in keys.items() if record[column]},
-                classes=tuple(values[label][number] for label in labels),
-                slice=slice_,
-                split=SPLIT_NAMES.get(record[split_column].lower()) if split_column else None,
-                site=(record[site_column] or None) if site_column else None,
-            )
+    columns = Columns.find(path, frame, classes, split_column, slice_key, group_column)
+    frame, keys = _read_keys(path, frame, columns.keys, problems)
+    frame, spread = spread_findings(frame, columns.reserved)
+    labels, counts = _find_classes(path, frame, columns.reserved, classes)
+    notes += [*spread, *counts]
+    codes = [_codes(path, frame[label], problems) for label in labels]
+    patients = _read_patients(keys, columns, notes)
+    dates = _read_dates(frame, columns.date, problems)
+    numbers, bad = _read_slices(frame, columns, problems)
+    cells = {name: frame[column].tolist() for name in ("split", "site", "group") if (column := getattr(columns, name))}
+    blank = [""] * len(frame)
+    rows = (
+        Row(
+            line=line,
+            keys=keys[at],
+            classes=classes_,
+            split=SPLIT_NAMES.get(cells.get("split", blank)[at].casefold()),
+            site=cells.get("site", blank)[at] or None,
+            group=cells.get("group", blank)[at] or None,
+            date=dates[at],
+            patient=patients[at],
+            slice_number=numbers[at],
+            slice_key=columns.slice_key,
         )
-    return LabelsTable(path, labels, tuple(rows), split_column, problems)
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    if not path.is_file():
-        raise InputError(f"{path}: labels table not found")
-    try:
-        with path.open(encoding="utf-8-sig", errors="strict") as file:
-            header = file.readline()
-        separator = max(",;\t", key=header.count)
-        frame = pd.read_csv(
-            path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig", skip_blank_lines=False
-        )
-    except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
-        raise InputError(
-            f"{path}: cannot be read as CSV ({str(error).splitlines()[0]}); save it as UTF-8 CSV"
-        ) from error
-    frame.columns = frame.columns.str.strip()
-    frame = frame.fillna("").apply(lambda column: column.str.strip())
-    frame = frame[(frame != "").any(axis=1)]
-    frame.index += 2  # line numbers, as an editor shows them
-    if frame.empty:
-        raise InputError(f"{path}: the table has no rows")
-    return frame
-
-
-def _find_split_column(path: Path, frame: pd.DataFrame, by_lower: dict[str, str], name: str | None) -> str | None:
-    if name is None:
-        column = by_lower.get("split")
-        known = column is not None and frame[column].str.lower().isin([*SPLIT_NAMES, ""]).all()
-        return column if known and (frame[column] != "").any() else None
-    column = by_lower.get(name.lower())
-    if column is None:
-        raise InputError(f"{path}: no column {name!r} to split by (found {', '.join(frame.columns)})")
-    strange = sorted(set(frame[column].str.lower()) - {*SPLIT_NAMES, ""})
-    if strange:
-        raise InputError(f"{path}: column {name!r} holds {', '.join(strange[:5])}; use train, val and test")
-    return column
+        for at, (line, classes_) in enumerate(zip(frame.index.tolist(), zip(*codes, strict=True), strict=True))
+        if at not in bad
+    )
+    return LabelsTable(path, labels, tuple(rows), columns.split, problems, notes, columns.slice_key)
 
 
 def _find_classes(
-    path: Path, frame: pd.DataFrame, reserved: set[str | None], classes: Sequence[str] | None, by_lower: dict[str, str]
-) -> tuple[str, ...]:
+    path: Path, frame: pd.DataFrame, reserved: set[str], classes: Sequence[str] | None
+) -> tuple[tuple[str, ...], list[str]]:
     if classes:
-        missing = [name for name in classes if name.lower() not in by_lower]
-        if missing:
-            raise InputError(f"{path}: no column {', '.join(missing)} (found {', '.join(frame.columns)})")
-        return tuple(by_lower[name.lower()] for name in classes)
-    found = [
-        column
-        for column in frame.columns
-        if column not in reserved
-        and (lower := frame[column].str.lower()).isin([*_TRUTH, *_UNKNOWN]).all()
-        and lower.isin(list(_TRUTH)).any()
-    ]
-    if not found:
-        raise InputError(f"{path}: no column holds only 0 and 1; name the class columns (--classes)")
-    return tuple(found)
-
-
-def _class_values(path: Path, column: pd.Series, label: str, problems: list[str]) -> list[int]:
-    lower = column.str.lower()
-    if not lower.isin([*_TRUTH, *_UNKNOWN]).any():
-        raise InputError(f"{path}: column {label!r} holds no 0 or 1 (found {column.iloc[0]!r})")
-    strange = ~lower.isin([*_TRUTH, *_UNKNOWN])
-    if strange.any():
-        first = strange.to_numpy().argmax()
-        problems.append(
-            f"column {label!r}: {int(strange.sum())} values are neither 0 nor 1 (line {column.index[first]}: "
-            f"{column.iloc[first]!r}); taken as unknown"
+        labels = tuple(dict.fromkeys(find_column(path, frame, name, "take as a class") for name in classes))
+        return labels, [count_note(frame[label]) for label in labels]
+    labels, notes = propose_classes(frame, reserved)
+    if not labels:
+        why = "".join(f"; {note[0].lower()}{note[1:]}" for note in notes[:3])
+        raise InputError(
+            f"{path}: no column holds present and absent (1 and 0, yes and no); name the class columns (--classes){why}"
         )
-    return [_TRUTH.get(value, -1) for value in lower]
+    return labels, notes
 
 
-def _slice_index(text: str) -> int | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return int(value) if value.is_integer() and value >= 0 else None
+def _codes(path: Path, column: pd.Series, problems: list[str]) -> list[int]:
+    codes = label_codes(column)
+    if not codes.isin([PRESENT, ABSENT]).any():
+        raise InputError(f"{path}: column {column.name!r} holds neither present nor absent (1 or 0, yes or no)")
+    if odd := odd_values(column):
+        problems.append(f"Column {column.name!r}: {odd}; taken as unknown")
+    return codes.fillna(UNKNOWN).astype(int).tolist()
+
+
+def _read_keys(
+    path: Path, frame: pd.DataFrame, columns: dict[str, str], problems: list[str]
+) -> tuple[pd.DataFrame, list[dict[str, str]]]:
+    """Return the rows that have a key, and the keys of each."""
+    values = {key: frame[column].copy() for key, column in columns.items()}
+    for key, column in values.items():
+        rounded = column.str.fullmatch(_ROUNDED)
+        if rounded.any():
+            held = f"{_rows(rounded)} with a number that a spreadsheet has rounded, like 1.23E+12"
+            problems.append(f"Column {columns[key]!r}: {held}; format the column as text and export it again")
+            column[rounded] = ""
+    used = pd.DataFrame(values).ne("").any(axis=1)
+    if not used.any():
+        raise InputError(f"{path}: no row holds a key. {problems[0] if problems else 'Fill the key columns'}")
+    if not used.all():
+        problems.append(f"{_rows(~used)} without a key left out")
+    keys = [
+        {key: value for key, value in zip(values, record, strict=True) if value}
+        for record in zip(*(column[used].tolist() for column in values.values()), strict=True)
+    ]
+    return frame[used], keys
+
+
+def _read_patients(keys: list[dict[str, str]], columns: Columns, notes: list[str]) -> list[str]:
+    if "PatientID" in columns.keys:
+        return [row.get("PatientID", "") for row in keys]
+    patients = [patient_folder(row.get("file", "").replace("\\", "/").split("/")) for row in keys]
+    if any(patients):
+        notes.append(f"The patient is taken from the paths in column {columns.keys['file']!r}")
+    return patients
+
+
+def _read_dates(frame: pd.DataFrame, column: str | None, problems: list[str]) -> list[str | None]:
+    if column is None:
+        return [None] * len(frame)
+    dates, plain = read_dates(frame[column].tolist())
+    if not plain:
+        problems.append(f"Column {column!r}: day and month cannot be told apart; write dates as 2024-01-31")
+    return dates
+
+
+def _read_slices(frame: pd.DataFrame, columns: Columns, problems: list[str]) -> tuple[list[int | None], set[int]]:
+    """Return the numbers of the slices, and which rows hold something else."""
+    if columns.slice is None or columns.slice_key == "SOPInstanceUID":
+        return [None] * len(frame), set()
+    texts = frame[columns.slice]
+    numbers = [slice_number(text) for text in texts]
+    bad = {at for at, (number, text) in enumerate(zip(numbers, texts, strict=True)) if number is None and text}
+    if bad:
+        rows = _rows(pd.Series([at in bad for at in range(len(frame))], frame.index))
+        problems.append(f"Column {columns.slice!r}: {rows} without a whole number from 0 left out")
+    return numbers, bad
+
+
+def _rows(which: pd.Series) -> str:
+    number, first = int(which.sum()), which.idxmax()
+    return f"{number} rows (the first is line {first})" if number > 1 else f"1 row (line {first})"

@@ -9,10 +9,12 @@ import secrets
 from pathlib import Path
 
 from monai_wsss.data.atomic import atomic_path
+from monai_wsss.data.dataset_file import PreparedDataset
 from monai_wsss.errors import InputError
 
 KEY_FILE = "key"
 _DIGITS = 12  # hex digits: 48 bits, so that among 10,000 names two meet with a chance of 2e-7
+_LONGEST = 120  # bytes of a kept name: a file name has 255, and suffixes and temporary prefixes join it
 
 
 class Pseudonyms:
@@ -32,7 +34,7 @@ class Pseudonyms:
         """Read the key from `file`, or write a new one there that only its owner may read (mode 0600).
 
         Raises:
-            InputError: a key file that holds no key.
+            InputError: a key file that holds no key, or cannot be read.
         """
         if keep_names:
             return cls(None)
@@ -43,11 +45,25 @@ class Pseudonyms:
                 part.write_text(secrets.token_hex(32) + "\n", encoding="ascii")
         try:
             key = bytes.fromhex(file.read_text(encoding="ascii"))
-        except ValueError as error:
+        except PermissionError as error:
+            raise InputError(f"{file}: may not be read; only its owner can work with these names") from error
+        except (OSError, ValueError) as error:
             raise InputError(f"{file}: holds no key; put the right file back, names hang on it") from error
         if len(key) < 16:
             raise InputError(f"{file}: the key is too short; put the right file back, names hang on it")
         return cls(key)
+
+    @classmethod
+    def of_prepared(cls, folder: str | Path) -> Pseudonyms:
+        """Return the names of a prepared folder: by its key, or kept where it was prepared so.
+
+        Raises:
+            InputError: see `open`; no dataset.json, or names that are hashes without the key.
+        """
+        file, cases = Path(folder) / KEY_FILE, PreparedDataset.read(folder).cases()
+        if not file.exists() and any(is_case_pseudonym(case.case) for case in cases):
+            raise InputError(f"{file}: not there, but the folder's names are hashes; put the key back")
+        return cls.open(file, keep_names=not file.exists())
 
     @property
     def keeps_names(self) -> bool:
@@ -62,11 +78,42 @@ class Pseudonyms:
         """Return the pseudonym of a case; by it also under any other name of the case, see `Case.aliases`."""
         return self._of("c", name)
 
+    def site(self, name: str) -> str:
+        """Return the pseudonym of a site: a hospital and a date together can name a patient."""
+        return self._of("s", name)
+
     def file(self, path: str | Path) -> str:
         """Return the pseudonym of a file or folder, for reports."""
         return str(path) if self._key is None else self._of("f", str(path))
 
+    def digest(self, text: str) -> str:
+        """Return a digest of any text, to see later whether it is still the same; keyed, unless names are kept."""
+        return hmac.new(self._key or b"", _bytes(f"d\0{text}"), hashlib.sha256).hexdigest()
+
     def _of(self, kind: str, name: str) -> str:
         if self._key is None:
-            return re.sub(r"[^\w.\-+=@]+", "_", name) or "_"
-        return kind + hmac.new(self._key, f"{kind}\0{name}".encode(), hashlib.sha256).hexdigest()[:_DIGITS]
+            return _file_name(name)
+        return kind + hmac.new(self._key, _bytes(f"{kind}\0{name}"), hashlib.sha256).hexdigest()[:_DIGITS]
+
+
+def key_beside(folder: str | Path) -> Path:
+    """Return the key file of an output folder: beside it, so that the folder can be handed on without the key."""
+    folder = Path(folder).absolute()
+    return folder.with_name(f"{folder.name}.{KEY_FILE}")
+
+
+def is_case_pseudonym(name: str) -> bool:
+    """Return whether `name` looks like what `Pseudonyms.case` returns."""
+    return re.fullmatch(f"c[0-9a-f]{{{_DIGITS}}}", name) is not None
+
+
+def _file_name(name: str) -> str:
+    """Return `name` if it can name a file, else what can, with 8 hex digits of its SHA-256 so that no two meet."""
+    safe = re.sub(r"[^\w.\-+=@]+", "_", name).lstrip(".")  # a file whose name begins with a dot is hidden
+    safe = safe.encode()[:_LONGEST].decode(errors="ignore")
+    return safe if safe and safe == name else f"{safe or '_'}-{hashlib.sha256(_bytes(name)).hexdigest()[:8]}"
+
+
+def _bytes(text: str) -> bytes:
+    """UTF-8, of file names in another encoding too, which Python holds as lone surrogates."""
+    return text.encode(errors="surrogatepass")

@@ -1,4 +1,4 @@
-"""Write masks as NIfTI."""
+"""Write masks and images as NIfTI with geometry and nothing else."""
 
 from pathlib import Path
 from typing import Any
@@ -7,41 +7,91 @@ import nibabel as nib
 import numpy as np
 
 from monai_wsss.data.atomic import atomic_path
+from monai_wsss.data.voxel_size import UNKNOWN, voxel_size_is_known
 from monai_wsss.errors import InputError
 
+_NIFTI = (".nii", ".nii.gz")
+_SCANNER = 1  # code of an affine in the scanner's coordinates
+_INTEGERS = (np.uint8, np.int16, np.uint16, np.int32)
 
-def write_mask(path: str | Path, mask: np.ndarray, source: str | Path) -> None:
-    """Write a label map as uint8 NIfTI with the shape and the affine (codes included) of the volume it belongs to.
 
-    Nothing else of the source's header is copied, so that its free-text fields stay behind.
+def write_mask(
+    path: str | Path,
+    mask: np.ndarray,
+    source: str | Path,
+    affine: np.ndarray | None = None,
+    spacing_known: bool = True,
+) -> None:
+    """Write a label map as uint8 NIfTI where its source says it lies.
+
+    A NIfTI source gives shape, affine and codes; for any other the mask's own affine counts. Nothing else of the
+    source's header is copied, so that its free-text fields stay behind.
 
     Args:
         path: `.nii.gz` or `.nii` file, replaced whole.
         mask: labels 0..255, of the source's shape up to axes of length 1.
-        source: the NIfTI volume.
+        source: the volume, or its first file.
+        affine: 4x4 of the mask, mm (RAS); needed where the source is no NIfTI file.
+        spacing_known: of the mask; whether its voxel sizes are measurements.
 
     Raises:
         InputError: `path` is the volume itself.
-        ValueError: another number of voxels.
+        ValueError: another number of voxels, or no affine.
     """
     if Path(path).resolve() == Path(source).resolve():
         raise InputError(f"{path}: the volume itself, the mask would replace it; choose another output folder")
-    volume: Any = nib.load(source)
-    labels = np.asarray(mask).astype(np.uint8).reshape(volume.shape)
-    image = nib.Nifti1Image(labels, volume.affine)
-    header = volume.header
+    labels = np.asarray(mask).astype(np.uint8)
+    if str(source).lower().endswith(_NIFTI):
+        image = _like(nib.load(source), labels)
+    elif affine is None:
+        raise ValueError("the mask of a source other than NIfTI needs an affine")
+    else:
+        image = _nifti(labels, affine, spacing_known)
+    _save(image, path)
+
+
+def write_image(path: str | Path, array: np.ndarray, affine: np.ndarray, spacing_known: bool = True) -> None:
+    """Write a volume as NIfTI without any text: the smallest integers that hold its values exactly, else float32.
+
+    Args:
+        path: `.nii.gz` or `.nii` file, replaced whole.
+        array: `(columns, rows, slices)`.
+        affine: 4x4, mm (RAS).
+        spacing_known: whether the voxel sizes are measurements.
+    """
+    _save(_nifti(np.asarray(array).astype(smallest_type(array), copy=False), affine, spacing_known), path)
+
+
+def smallest_type(array: np.ndarray) -> type[np.generic]:
+    """Return uint8, int16, uint16 or int32, the first that holds all values exactly; float32 if none does."""
+    low, high = float(np.min(array)), float(np.max(array))
+    whole = all(np.array_equal(part, np.rint(part)) for part in np.moveaxis(np.asarray(array), -1, 0))  # spares memory
+    fitting = (kind for kind in _INTEGERS if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max)
+    return next(fitting, np.float32) if whole else np.float32
+
+
+def _nifti(array: np.ndarray, affine: np.ndarray, spacing_known: bool) -> nib.Nifti1Image:
+    image = nib.Nifti1Image(array, affine)
+    image.set_qform(affine, code=_SCANNER)
+    image.set_sform(affine, code=_SCANNER)
+    image.header.set_xyzt_units("mm" if spacing_known else "unknown")
+    if not spacing_known:  # a code of 0 would say so too, but take the affine with it
+        image.header["descrip"] = UNKNOWN
+    return image
+
+
+def _like(source: Any, labels: np.ndarray) -> nib.Nifti1Image:
+    image, header = nib.Nifti1Image(labels.reshape(source.shape), source.affine), source.header
     if isinstance(header, nib.Nifti1Header):
         image.header.set_xyzt_units(*header.get_xyzt_units())
         image.set_sform(header.get_sform(), code=int(header["sform_code"]))
         image.set_qform(header.get_qform(), code=int(header["qform_code"]))
+        if not voxel_size_is_known(header) and bytes(header["descrip"]).rstrip(b"\0") == UNKNOWN:
+            image.header["descrip"] = UNKNOWN
+    return image
+
+
+def _save(image: nib.Nifti1Image, path: str | Path) -> None:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(Path(path)) as part:
         nib.save(image, part)
-
-
-def spacing_is_known(source: str | Path) -> bool:
-    """False for a NIfTI file whose qform and sform codes are both 0: its voxel sizes are defaults, not measurements."""
-    header = nib.load(source).header
-    if not isinstance(header, nib.Nifti1Header):
-        return True
-    return int(header["qform_code"]) > 0 or int(header["sform_code"]) > 0

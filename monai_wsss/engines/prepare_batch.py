@@ -11,7 +11,7 @@ def prepare_classification_batch(
     non_blocking: bool = False,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Image `(B, C, *S)` and image-level labels `(B, K)` in {0, 1, -1 unknown} on `device`."""
+    """Image `(B, C, *S)` and image-level labels `(B, K)` from 0 to 1, or -1 (unknown), on `device`."""
     image = batch["image"].to(device, non_blocking=non_blocking, **kwargs)
     return image, batch["classes"].to(device, non_blocking=non_blocking)
 

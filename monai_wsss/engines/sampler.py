@@ -8,18 +8,21 @@ import torch.distributed as dist
 from monai.data import DistributedSampler, DistributedWeightedRandomSampler
 from torch.utils.data import Dataset, RandomSampler, Sampler, WeightedRandomSampler
 
+from monai_wsss.data.presence import is_present
+
 
 def balanced_weights(items: Sequence[Mapping[str, Any]], positive_share: float) -> list[float]:
     """Weights under which a drawn item has a positive label with probability `positive_share`.
 
-    w = s / P for the P items with a positive label, (1 - s) / N for the N others; all equal where one side is empty.
+    w = s / P for the P items with a positive label (see `is_present`), (1 - s) / N for the N others; all equal where
+    one side is empty.
 
     Raises:
         ValueError: a share outside (0, 1).
     """
     if not 0 < positive_share < 1:
         raise ValueError(f"positive_share must lie in (0, 1), got {positive_share}.")
-    positive = np.array([bool((np.asarray(item["classes"]) == 1).any()) for item in items])
+    positive = np.array([bool(is_present(item["classes"]).any()) for item in items])
     if positive.all() or not positive.any():
         return [1.0] * len(items)
     weights = np.where(positive, positive_share / positive.sum(), (1 - positive_share) / (~positive).sum())

@@ -2,11 +2,13 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from torch.utils.data import IterableDataset
 
 from monai_wsss.data import input_error
+from monai_wsss.data.generic_reason import generic_reason
 from monai_wsss.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -15,8 +17,10 @@ logger = logging.getLogger(__name__)
 class SkippingDataset(IterableDataset):
     """Yields the transformed items in order; an item whose reading raises `InputError` is listed, not yielded.
 
+    `skipped` holds the case and the reason of each. Neither tells where the item lies: that may be a name.
+
     Args:
-        data: items with an `image` path.
+        data: items with an `image` (path or `Volume`) and a `case`; one with a `problem` is listed with it, not read.
         transform: called with each item.
     """
 
@@ -27,11 +31,19 @@ class SkippingDataset(IterableDataset):
     def __iter__(self) -> Iterator[Any]:
         self.skipped.clear()
         for item in self.data:
+            if "problem" in item:
+                self._skip(item, item["problem"])
+                continue
             try:
                 yield self.transform(dict(item))
             except (InputError, RuntimeError) as error:
                 reason = input_error(error)
                 if reason is None:
                     raise
-                logger.warning("skipped: %s", reason)
-                self.skipped.append((str(item["image"]), str(reason)))
+                image = item["image"]
+                self._skip(item, generic_reason(reason, getattr(image, "files", None) or (Path(image),)))
+
+    def _skip(self, item: Mapping[str, Any], reason: str) -> None:
+        case = str(item.get("case", "an item"))
+        logger.warning("skipped: %s: %s", case, reason)
+        self.skipped.append((case, reason))

@@ -10,7 +10,8 @@ from torch.nn import functional as F
 class WeightedBCELoss(nn.Module):
     """Binary cross-entropy with a weight for positives, over the known labels.
 
-    ``L = -1/n sum_known [ w_k t log s(z) + (1 - t) log(1 - s(z)) ]``, with n the number of known labels.
+    ``L = -1/n sum_known [ w_k t log s(z) + (1 - t) log(1 - s(z)) ]``, with n the number of known labels. A soft label t
+    has its least loss at ``s = w t / (w t + 1 - t)``, which is t for w = 1.
 
     Without any known label the loss is 0 and its gradient too.
 
@@ -35,7 +36,7 @@ class WeightedBCELoss(nn.Module):
 
         Args:
             logits: ``(B, K)``.
-            targets: 1 present, 0 absent, -1 unknown, ``(B, K)``, any dtype.
+            targets: 1 present, 0 absent, between them soft, -1 unknown, ``(B, K)``, any dtype.
 
         Raises:
             ValueError: if the shapes do not fit, or the number of weights is neither 1 nor K.

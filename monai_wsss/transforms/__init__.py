@@ -5,6 +5,7 @@ from monai_wsss.transforms.normalize_body import NormalizeBodyd
 from monai_wsss.transforms.orient_in_plane import OrientInPlane, OrientInPlaned
 from monai_wsss.transforms.probability import ProbabilityFromLogitsd
 from monai_wsss.transforms.rand_gaussian_noise_range import RandGaussianNoiseRanged
+from monai_wsss.transforms.rand_mirror import RandMirrord
 from monai_wsss.transforms.resample_to_grid import ResampleToGridd
 from monai_wsss.transforms.save_mask import SaveMaskd
 
@@ -17,6 +18,7 @@ __all__ = [
     "OrientInPlaned",
     "ProbabilityFromLogitsd",
     "RandGaussianNoiseRanged",
+    "RandMirrord",
     "ResampleToGridd",
     "SaveMaskd",
 ]

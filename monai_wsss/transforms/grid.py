@@ -18,16 +18,21 @@ _VERSION = 1  # raise it when the same parameters give other voxels: caches are 
 
 
 class GridPreprocessing(Compose):
-    """Load a NIfTI volume onto the network's grid: `(1, *size, D)` float32, upright slices, body near N(0, 1).
+    """Load a volume onto the network's grid: `(1, *size, D)` float32, upright slices, body near N(0, 1).
 
     Load and check, turn the slices upright, normalise inside the body, resample in plane. `monai.transforms.Invertd`
     with this transform brings a prediction back to the source's exact shape and affine.
 
     Args:
         keys: keys that hold paths.
-        pixel_spacing: side of a pixel, mm.
+        pixel_spacing: side of a pixel, mm; None fits each image whole into the matrix, for images without a pixel size,
+            such as chest films and pictures, see `ResampleToGridd`.
         size: matrix in plane, pixels; smaller slices are padded, larger ones cut, about the centre.
         clip: percentiles of the body's intensities, 0 to 100.
+        inside_body: look for the body and take the percentiles inside it, see `NormalizeBodyd`; False for projections,
+            which are all body. None is True with a pixel size and False without.
+        voi: apply the VOI LUT or window of a projection X-ray.
+        resample: mend gaps, uneven spacing and tilt of a DICOM series.
 
     Raises:
         InputError: on call, for a volume that cannot be used.
@@ -36,22 +41,30 @@ class GridPreprocessing(Compose):
     def __init__(
         self,
         keys: KeysCollection = "image",
-        pixel_spacing: float = 1.0,
+        pixel_spacing: float | None = 1.0,
         size: Sequence[int] = (256, 256),
         clip: Sequence[float] = (0.5, 99.5),
+        inside_body: bool | None = None,
+        voi: bool = False,
+        resample: bool = False,
     ) -> None:
+        self.inside_body = pixel_spacing is not None if inside_body is None else inside_body
+        self._reading = {"voi": voi, "resample": resample}
         self._resample = ResampleToGridd(keys, pixel_spacing, size)
-        self._normalize = NormalizeBodyd(keys, (clip[0], clip[1]))
-        super().__init__([LoadVolumed(keys), OrientInPlaned(keys), self._normalize, self._resample])
+        self._normalize = NormalizeBodyd(keys, (clip[0], clip[1]), self.inside_body)
+        load = LoadVolumed(keys, voi=voi, resample=resample)
+        super().__init__([load, OrientInPlaned(keys), self._normalize, self._resample])
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What decides the voxels, as plain data; the cache's key."""
+        """What decides the voxels, as plain data; the cache's key. Newer options stand in it where they are set."""
         return {
             "version": _VERSION,
             "pixel_spacing": self._resample.pixel_spacing,
             "size": list(self._resample.size),
             "clip": list(self._normalize.clip),
+            **({} if self.inside_body else {"inside_body": False}),
+            **{name: True for name, wanted in self._reading.items() if wanted},
         }
 
     def __call__(self, data: Any, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]

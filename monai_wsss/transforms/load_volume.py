@@ -1,4 +1,4 @@
-"""Load a checked NIfTI volume."""
+"""Load a checked volume of any kind."""
 
 from __future__ import annotations
 
@@ -6,34 +6,55 @@ from collections.abc import Hashable, Mapping
 from typing import Any
 
 import torch
+from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from monai.utils import SpaceKeys
 
-from monai_wsss.data.nifti import read_nifti
+from monai_wsss.data.read_volume import read_volume
 
 
 class LoadVolumed(MapTransform):
-    """Replace the path of a NIfTI file by its volume, a float32 MetaTensor `(1, H, W, D)`; a 2D image has D = 1.
+    """Replace a source by its volume, a float32 MetaTensor `(1, columns, rows, slices)`; a 2D image has one slice.
 
     It stands in for `LoadImaged` and `EnsureChannelFirstd`: files that would fail later, or worse, would not fail, are
     refused with one line, and nothing of the header but geometry and file name is carried along.
 
+    Args:
+        keys: NIfTI file, picture, DICOM file or folder, list of DICOM files, or a `Volume`.
+        voi: apply the VOI LUT or window of a projection X-ray.
+        resample: mend gaps, uneven spacing and tilt of a DICOM series.
+        series: rule that chooses among the series of a DICOM folder.
+        allow_missing_keys: do not complain about absent keys.
+
     Raises:
-        InputError: see `read_nifti`.
+        InputError: see `read_volume`.
     """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        voi: bool = False,
+        resample: bool = False,
+        series: str | None = None,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.voi, self.resample, self.series = voi, resample, series
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Return `data` with the volumes loaded."""
         items = dict(data)
         for key in self.key_iterator(items):
-            array, affine = read_nifti(items[key])
+            volume = read_volume(items[key], self.voi, self.resample, self.series)
             meta = {
-                "filename_or_obj": str(items[key]),
-                "original_affine": torch.from_numpy(affine.copy()),
-                "spatial_shape": array.shape,
+                "filename_or_obj": str(volume.files[0]),
+                "original_affine": torch.from_numpy(volume.affine.copy()),
+                "spatial_shape": volume.array.shape,
                 "space": SpaceKeys.RAS,
                 "original_channel_dim": "no_channel",
+                "spacing_known": volume.spacing_known,
             }
-            items[key] = MetaTensor(torch.from_numpy(array)[None], affine=torch.from_numpy(affine), meta=meta)
+            affine = torch.from_numpy(volume.affine.copy())
+            items[key] = MetaTensor(torch.from_numpy(volume.array)[None], affine=affine, meta=meta)
         return items

@@ -21,9 +21,13 @@ class NormalizeBodyd(MapTransform):
     metal sets the scale; the air is mapped alike. The body's in-plane bounding box goes to `meta["body_box"]`
     (`[[first, last], [first, last]]`, pixels).
 
+    A projection is another matter: lungs on a chest film are as dark as the air beside the body, the mask leaves them
+    out, and clipping to the rest would blacken them. There the whole image counts as the body.
+
     Args:
         keys: float32 MetaTensors `(1, H, W, D)`.
         clip: lower and upper percentile, 0 to 100.
+        inside_body: False takes the whole image for the body, as projections need it.
         allow_missing_keys: do not complain about absent keys.
 
     Raises:
@@ -31,12 +35,17 @@ class NormalizeBodyd(MapTransform):
     """
 
     def __init__(
-        self, keys: KeysCollection, clip: tuple[float, float] = (0.5, 99.5), allow_missing_keys: bool = False
+        self,
+        keys: KeysCollection,
+        clip: tuple[float, float] = (0.5, 99.5),
+        inside_body: bool = True,
+        allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         if not 0 <= clip[0] < clip[1] <= 100:
             raise ValueError(f"clip must be two percentiles, 0 <= low < high <= 100, got {clip}")
         self.clip = (float(clip[0]), float(clip[1]))
+        self.inside_body = inside_body
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Return `data` with the volumes normalised."""
@@ -47,7 +56,7 @@ class NormalizeBodyd(MapTransform):
             if array.min() == array.max():
                 name = image.meta.get("filename_or_obj", key)
                 raise InputError(f"{name}: all voxels have the value {array.min():g}; remove it or convert it again")
-            mask = body_mask(array[None])[0]
+            mask = body_mask(array[None])[0] if self.inside_body else torch.ones_like(array, dtype=torch.bool)
             body = array[mask] if mask.any() else array.flatten()
             low, high = np.percentile(body.cpu().numpy(), self.clip)
             body = body.clamp(low, high)

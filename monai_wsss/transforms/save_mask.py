@@ -11,7 +11,7 @@ from monai_wsss.data.writers import write_mask
 
 
 class SaveMaskd(MapTransform):
-    """Write a label map `(1, H, W, D)` to `<folder>/<case>.nii.gz` with the shape and affine of the item's source.
+    """Write a label map `(1, H, W, D)` to `<folder>/<case>.nii.gz` where the item's source lies; see `write_mask`.
 
     Args:
         keys: label maps, MetaTensors on the source's grid.
@@ -31,6 +31,7 @@ class SaveMaskd(MapTransform):
         items = dict(data)
         for key in self.key_iterator(items):
             mask = items[key]
-            source = mask.meta["filename_or_obj"]
-            write_mask(self.folder / f"{items[self.case_key]}.nii.gz", mask[0].cpu().numpy(), source)
+            path, meta = self.folder / f"{items[self.case_key]}.nii.gz", mask.meta
+            known = bool(meta.get("spacing_known", True))
+            write_mask(path, mask[0].cpu().numpy(), meta["filename_or_obj"], mask.affine.cpu().numpy(), known)
         return items

@@ -63,6 +63,6 @@ class CachedStage(Stage):
         return torch.from_numpy(np.load(self.cache / f"{case.case}.npy"))
 
     def slice_labels(self, case: Case, depth: int) -> np.ndarray:
-        """Image-level labels of each slice, `(D, K)` in {0, 1, -1 unknown}; a volume's label holds for each slice."""
+        """Image-level labels of each slice, `(D, K)`, 0 to 1 or -1 (unknown); a volume's label holds for each slice."""
         rows = case.slice_classes if case.slice_classes is not None else [case.classes] * depth
         return np.asarray(rows, dtype=np.float32).reshape(depth, len(self.dataset.labels))

@@ -13,6 +13,7 @@ from monai.handlers import LrScheduleHandler, ValidationHandler
 from monai.transforms import Compose, Transform
 
 from monai_wsss.data import slice_items
+from monai_wsss.data.presence import is_absent, is_certain, is_known, is_present
 from monai_wsss.engines import (
     EpochLog,
     EpochSeed,
@@ -97,16 +98,16 @@ class ClassifyStage(CachedStage):
             InputError: the split has none or no positive one, or a class lacks one of the two answers in training.
         """
         found = slice_items(self.dataset.cases(split), self.cache, len(self.dataset.labels))
-        found = [item for item in found if (np.asarray(item["classes"]) >= 0).any()]
+        found = [item for item in found if is_known(item["classes"]).any()]
         path = self.dataset_dir / "dataset.json"
         if not found:
             raise InputError(f"{path}: no labelled slice in {split}; change the split")
         classes = np.stack([item["classes"] for item in found])
-        if not (classes == 1).any():
+        if not is_present(classes).any():
             raise InputError(f"{path}: no positive slice in {split}; change the split or label more cases")
         for label, answers in zip(self.dataset.labels, classes.T, strict=True):
-            for answer, word in ((1, "positive"), (0, "negative")):
-                if split == "training" and not (answers == answer).any():
+            for given, word in ((is_present, "positive"), (is_absent, "negative")):
+                if split == "training" and not given(answers).any():
                     raise InputError(f"{path}: no {word} slice of class {label} in training; leave the class out")
         return found
 
@@ -170,15 +171,15 @@ class ClassifyStage(CachedStage):
 
     @torch.no_grad()
     def _validation_scores(self, items: list[dict[str, Any]]) -> dict[str, float]:
-        """AUC, F1 and calibration error on the validation slices, mean over the classes where they are defined."""
+        """AUC, F1 and calibration error on the hard validation labels, mean over the classes where they are defined."""
         self.network.eval()
         logits = [self.network(batch["image"].to(self.device)).cpu() for batch in self._loader(items, train=False)]
         probability = torch.cat(logits).float().sigmoid()
         truth = torch.stack([torch.as_tensor(item["classes"]) for item in items])
         means = {}
         for name, score in (("val_auc", auc), ("val_f1", f1), ("val_ece", expected_calibration_error)):
-            known = [truth[:, k] >= 0 for k in range(truth.shape[1])]
-            values = [score(probability[rows, k], truth[rows, k]) for k, rows in enumerate(known)]
+            hard = torch.from_numpy(is_certain(truth)).T
+            values = [score(probability[rows, k], truth[rows, k]) for k, rows in enumerate(hard)]
             defined = [value for value in values if value is not None]
             if defined:
                 means[name] = float(np.mean(defined))

@@ -2,21 +2,22 @@
 
 import csv
 import math
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import torch
-from nibabel.filebasedimages import ImageFileError
 from torch import Tensor
 
 from monai_wsss.data.atomic import write_json
-from monai_wsss.data.discovery import SUFFIXES, stem_of
+from monai_wsss.data.case_resolver import CaseResolver
+from monai_wsss.data.clear_names import stem_of
+from monai_wsss.data.dataset_file import PreparedDataset
+from monai_wsss.data.pseudonyms import Pseudonyms, key_beside
 from monai_wsss.errors import InputError
 from monai_wsss.metrics import ECE_BINS, LESION_RULE, CaseCounts, count_case, summarise
+from monai_wsss.workflow.label_maps import check_geometry, find_label_maps, read_array, read_label_map, some
 
 _SLICE_COLUMNS = ("case", "slice", "class", "probability")
 # {case: {class: {slice: probability}}}
@@ -44,12 +45,14 @@ def evaluate(
     out: Path | None,
     patients: Mapping[str, str] | None = None,
     labels: Sequence[str] | None = None,
+    data: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Score a folder of label maps (0 background, 1..K) and write the scores as JSON.
 
-    Files match by stem (``<case>.nii.gz`` or ``.nii``); one case at a time is in memory. With one label a mask may hold
-    any single non-zero value, such as 255. A truth without a prediction counts as an empty prediction and is listed
+    Files match by stem (``<case>.nii.gz`` or ``.nii``), or with ``data`` by the case that a stem means, so that masks
+    under the user's own names are found; one case at a time is in memory. With one label a mask may hold any single
+    non-zero value, such as 255. A truth without a prediction counts as an empty prediction and is listed
     under ``missing``; a prediction without a truth is listed under ``unmatched``; a case that cannot be read or whose
     shape or affine differ is listed under ``skipped`` with its reason, and the others are scored.
 
@@ -57,8 +60,10 @@ def evaluate(
         pred: folder of predictions; its ``slices.csv``, if there, holds the classifier's slice probabilities.
         truth: folder of true masks, or the file of every case that is to be scored.
         out: the JSON file to write; None writes nothing.
-        patients: patient of each case; a case not named is its own patient.
-        labels: names of the labels 1..K; taken from ``slices.csv``, else from the values found, if None.
+        patients: patient of each case, if None those of ``data``; a case not named is its own patient.
+        labels: names of the labels 1..K, if None those of ``data``, of ``slices.csv``, or the values found.
+        data: prepared folder. Unless it keeps names, every file is called by its case in all that is written or raised.
+            None takes the names as they stand; those of `infer` are found by the key file beside ``pred``.
         progress: called with the number of cases done and the number of all cases.
 
     Returns:
@@ -67,29 +72,39 @@ def evaluate(
     Raises:
         InputError: a folder without label maps, no case in common, a bad ``slices.csv``, or no case can be scored.
     """
-    predictions = find_label_maps(pred)
-    truths = dict(truth) if isinstance(truth, Mapping) else find_label_maps(truth)
+    resolver = _resolver(pred, data)
+    if data is not None:
+        dataset = PreparedDataset.read(data)
+        patients = {case.case: case.patient for case in dataset.cases()} if patients is None else patients
+        labels = dataset.labels if labels is None else labels
+    given = isinstance(truth, Mapping)
+    predictions, skipped = find_label_maps(pred, resolver)
+    truths, unclear = (dict(truth), []) if isinstance(truth, Mapping) else find_label_maps(truth, resolver)
+    skipped += unclear
     if not truths.keys() & predictions.keys():
-        where = "the given truths" if isinstance(truth, Mapping) else f"{truth}"
+        where = "the given truths" if given else f"{truth}"
         raise InputError(f"{pred}: no file name in common with {where}; name a prediction as its truth")
-    probabilities = _read_probabilities(Path(pred) / "slices.csv")
+    case_of = {stem_of(file): case for case, file in predictions.items()}
+    probabilities = {case_of.get(n, n): table for n, table in _read_probabilities(Path(pred) / "slices.csv").items()}
     names = list(labels) if labels is not None else _find_labels(probabilities, predictions, truths)
     if unknown := {name for of_class in probabilities.values() for name in of_class} - set(names):
         known = ", ".join(names)
         raise InputError(f"{Path(pred) / 'slices.csv'}: class {min(unknown)} is not one of the labels {known}")
 
+    hidden = given or (resolver is not None and not resolver.names.keeps_names)
     counted: list[CaseCounts] = []
-    skipped: list[dict[str, str]] = []
     for done, (case, file) in enumerate(sorted(truths.items()), start=1):
         try:
-            true, true_affine = _read_label_map(Path(file), len(names))
+            true, true_affine = read_label_map(Path(file), len(names))
             predicted = torch.zeros_like(true)
             if case in predictions:
-                predicted, affine = _read_label_map(predictions[case], len(names))
-                _check_geometry(predictions[case], predicted.shape, affine, true.shape, true_affine)
+                predicted, affine = read_label_map(predictions[case], len(names))
+                check_geometry(predictions[case], predicted.shape, affine, true.shape, true_affine)
             probability = _slice_table(probabilities.get(case), names, len(true), Path(pred) / "slices.csv", case)
         except InputError as error:
-            skipped.append({"file": str(predictions.get(case, file)), "reason": str(error)})
+            own = predictions.get(case, file)
+            reason = _without_paths(str(error), (own, file)) if hidden else str(error)
+            skipped.append({"file": case if hidden else str(own), "reason": reason})
         else:
             patient = (patients or {}).get(case, case)
             counted.append(
@@ -120,25 +135,18 @@ def evaluate(
     return result
 
 
-def find_label_maps(folder: Path) -> dict[str, Path]:
-    """NIfTI files of a folder (not of folders in it) by case: the file name without ``.nii`` or ``.nii.gz``.
+def _resolver(pred: Path, data: Path | None) -> CaseResolver | None:
+    """What finds the case of a file name; None where names stand as they are."""
+    if data is not None:
+        return CaseResolver.of_prepared(data)
+    key = key_beside(pred)
+    return CaseResolver(Pseudonyms.open(key)) if key.is_file() else None
 
-    Raises:
-        InputError: no such folder, no NIfTI file in it, or two files of one case.
-    """
-    if not Path(folder).is_dir():
-        raise InputError(f"{folder}: no such folder; give the folder of the label maps (.nii or .nii.gz)")
-    files: dict[str, Path] = {}
-    for file in sorted(Path(folder).iterdir()):
-        if not file.name.lower().endswith(SUFFIXES) or file.name.startswith(".") or not file.is_file():
-            continue
-        case = stem_of(file)
-        if case in files:
-            raise InputError(f"{file}: {files[case].name} is the same case; keep one of the two")
-        files[case] = file
-    if not files:
-        raise InputError(f"{folder}: holds no label map; expected files named CASE.nii.gz or CASE.nii")
-    return files
+
+def _without_paths(reason: str, files: Sequence[Path]) -> str:
+    for file in files:
+        reason = reason.removeprefix(f"{file}: ").replace(str(file), "the file").replace(file.name, "the file")
+    return reason
 
 
 def format_table(result: Mapping[str, Any]) -> str:
@@ -165,58 +173,11 @@ def format_table(result: Mapping[str, Any]) -> str:
     width = max(len(name) for name, _ in rows)
     lines = [f"{sizes} ({counts['positive_slices']} positive)", *(f"{name:<{width}}  {value}" for name, value in rows)]
     if result["missing"]:
-        lines.append(f"{counts['missing']} without a prediction, scored as empty: {_some(result['missing'])}")
+        lines.append(f"{counts['missing']} without a prediction, scored as empty: {some(result['missing'])}")
     if result["unmatched"]:
-        lines.append(f"{counts['unmatched']} without a truth, not scored: {_some(result['unmatched'])}")
-    lines += [f"skipped: {item['reason']}" for item in result["skipped"]]
+        lines.append(f"{counts['unmatched']} without a truth, not scored: {some(result['unmatched'])}")
+    lines += [f"skipped: {_place(item)}{item['reason']}" for item in result["skipped"]]
     return "\n".join(lines)
-
-
-def _read_label_map(file: Path, num_labels: int) -> tuple[Tensor, np.ndarray]:
-    """Labels 0..K of a NIfTI file as a uint8 tensor, slices first (D, H, W), and its affine."""
-    array, affine = _read_array(file)
-    values = np.unique(array.ravel(order="K"))
-    if values.size and (not np.isfinite(values).all() or (values != np.rint(values)).any()):
-        raise InputError(f"{file}: holds values that are not whole numbers; give a label map of 0..{num_labels}")
-    lesion = values[values != 0]
-    if num_labels == 1 and lesion.size == 1 and lesion[0] > 0:
-        array = array == lesion[0]
-    elif lesion.size and (lesion.min() < 0 or lesion.max() > num_labels):
-        found = _some([f"{value:g}" for value in lesion])
-        raise InputError(f"{file}: holds the values {found}, but the labels are 0..{num_labels}")
-    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(array, 2, 0), dtype=np.uint8)), affine
-
-
-def _read_array(file: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Array (H, W, D) and affine of a NIfTI file; a plane is a volume of one slice."""
-    try:
-        image = nibabel.load(file)
-        array = np.asanyarray(image.dataobj)  # type: ignore[attr-defined]
-        affine = image.affine  # type: ignore[attr-defined]
-    except (ImageFileError, OSError, EOFError, ValueError, zlib.error) as error:
-        raise InputError(f"{file}: cannot be read as NIfTI ({' '.join(str(error).split())}); write it again") from error
-    while array.ndim > 3 and array.shape[-1] == 1:
-        array = array[..., 0]
-    if array.ndim == 2:
-        array = array[..., None]
-    if array.ndim != 3 or array.size == 0 or np.iscomplexobj(array):
-        raise InputError(f"{file}: shape {array.shape} of {array.dtype} is not a label map; give one 3D volume")
-    return array, np.eye(4) if affine is None else affine
-
-
-def _check_geometry(
-    file: Path, shape: Sequence[int], affine: np.ndarray, true_shape: Sequence[int], true_affine: np.ndarray
-) -> None:
-    """Same grid: no corner of the volume is displaced by more than a tenth of the smallest voxel side."""
-    if tuple(shape) != tuple(true_shape):
-        ours, theirs = ((h, w, d) for d, h, w in (shape, true_shape))
-        raise InputError(f"{file}: shape {ours} differs from the truth's {theirs}; predict on the source's grid")
-    depth, height, width = shape
-    corners = np.array([[i, j, k, 1] for i in (0, height) for j in (0, width) for k in (0, depth)], dtype=float)
-    shift = np.linalg.norm((corners @ (affine - true_affine).T)[:, :3], axis=1).max()
-    side = np.linalg.norm(true_affine[:3, :3], axis=0).min()
-    if not shift <= 0.1 * side:
-        raise InputError(f"{file}: its affine lies {shift:.3g} mm off the truth's; predict on the source's grid")
 
 
 def _read_probabilities(file: Path) -> _Probabilities:
@@ -266,17 +227,21 @@ def _find_labels(
     for seen, files in zip(found, (predictions, truths), strict=True):
         for file in files.values():
             try:
-                seen |= set(np.unique(_read_array(Path(file))[0].ravel(order="K")).tolist()) - {0}
+                seen |= set(np.unique(read_array(Path(file))[0].ravel(order="K")).tolist()) - {0}
             except InputError:
                 continue  # named with its reason when it is scored
     if all(len(values) <= 1 for values in found):
         return ["lesion"]
     together = sorted(found[0] | found[1])
     if together != list(range(1, len(together) + 1)):
-        values = _some([f"{value:g}" for value in together])
+        values = some([f"{value:g}" for value in together])
         folder = Path(next(iter(truths.values()))).parent
         raise InputError(f"{folder}: the label maps hold the values {values}; expected 0..K, or name the labels")
     return [f"class {index:g}" for index in together]
+
+
+def _place(skipped: Mapping[str, str]) -> str:
+    return "" if skipped["file"] in skipped["reason"] else f"{skipped['file']}: "
 
 
 def _interval(score: Mapping[str, Any], size: str, unit: str | None = None) -> str:
@@ -286,7 +251,3 @@ def _interval(score: Mapping[str, Any], size: str, unit: str | None = None) -> s
 
 def _text(value: float | None, digits: int = 3) -> str:
     return "undefined" if value is None else f"{value:.{digits}f}"
-
-
-def _some(names: Sequence[str], shown: int = 5) -> str:
-    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")

@@ -17,15 +17,18 @@ _COLOURS = ((230, 60, 60), (60, 160, 240), (250, 190, 40), (120, 200, 90))
 def picture_slices(dataset: PreparedDataset, cache: Path, count: int = 4) -> list[tuple[Case, int]]:
     """Up to `count` labelled-positive slices of the validation split: the middle one of each of the first cases.
 
-    `cache` tells the depth of a volume that is labelled as a whole.
+    Cases whose pixels may show a name (`burned_in`) are left out. `cache` tells the depth of a volume
+    that is labelled as a whole.
     """
     chosen = []
     for case in dataset.cases("validation"):
+        if case.burned_in:
+            continue
         if case.slice_classes is not None:
             rows = np.asarray(case.slice_classes)
         else:
             rows = np.asarray([case.classes] * len(np.load(cache / f"{case.case}.npy", mmap_mode="r")))
-        positive = np.flatnonzero((rows == 1).any(axis=1))
+        positive = np.flatnonzero((rows >= 0.5).any(axis=1))  # soft labels too
         if len(positive):
             chosen.append((case, int(positive[len(positive) // 2])))
     return chosen[:count]

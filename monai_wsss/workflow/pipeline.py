@@ -14,6 +14,7 @@ from monai_wsss.workflow.bundle_check import value_error
 from monai_wsss.workflow.bundle_config import check_ids, effective_config, known_ids, load_config
 from monai_wsss.workflow.bundle_freeze import freeze_bundle, overlay_values
 from monai_wsss.workflow.manifest import Manifest
+from monai_wsss.workflow.run_registry import record_run
 from monai_wsss.workflow.start import select_device, start
 
 logger = logging.getLogger(__name__)
@@ -104,6 +105,10 @@ class Pipeline:
             else:
                 name = self.bundle.resolve().name
                 manifest.set(bundle=name, overlays=self.overlays, overrides=self.overrides)
+            try:
+                record_run(self.dataset_dir, dataset, self.run_folder)
+            except OSError as error:
+                logger.info("%s: read-only, so it does not list this run (%s)", self.dataset_dir, error.strerror)
         if dist.is_initialized():
             dist.barrier()
         return target

@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from monai_wsss.data import (
     Case,
+    LabelPolicy,
+    LabelsTable,
     PreparedDataset,
-    Progress,
+    Pseudonyms,
+    SeriesRule,
     Skipped,
     Volume,
     build_cache,
     cache_folder,
     cached_record,
+    case_aliases,
     find_truth,
     find_volumes,
-    match_rows,
     merge_rows,
     read_labels_table,
     reason_of,
-    split_by_column,
-    split_patients,
-    write_json,
 )
 from monai_wsss.data.dataset_file import FILE_NAME, SPLITS
-from monai_wsss.data.labels_table import LabelsTable
-from monai_wsss.data.matching import Matches
+from monai_wsss.data.discovery import is_harmless
+from monai_wsss.data.import_volume import ImportedImage, import_masks, import_volumes
+from monai_wsss.data.mapping_table import write_mapping
+from monai_wsss.data.nuisance import image_nuisance
+from monai_wsss.data.pseudonyms import KEY_FILE
 from monai_wsss.errors import InputError
 from monai_wsss.transforms import GridPreprocessing
+from monai_wsss.workflow.prepare_checks import check_prepared
+from monai_wsss.workflow.prepare_match import LabelledVolume, choose, mapping_rows, without_withdrawn
 from monai_wsss.workflow.prepare_report import PrepareReport
+from monai_wsss.workflow.prepare_split import SplitChoice
 
-_FRACTIONS = (0.7, 0.1, 0.2)
+Progress = Callable[[int, int | None, str], None]
+"""Called with (done, all or None if that is not known, what is being done)."""
 
 
 def prepare(
@@ -40,79 +46,104 @@ def prepare(
     labels: str | Path,
     out: str | Path,
     classes: Sequence[str] | None = None,
+    blank: str | float = "mask",
+    uncertain: str | float = "mask",
+    slice_key: str | None = None,
+    series: str | None = None,
+    resample: bool = False,
+    voi: bool = False,
     split: Sequence[float] | None = None,
     split_column: str | None = None,
+    group_column: str | None = None,
+    leave_out_site: str | None = None,
+    temporal: bool = False,
     masks: str | Path | None = None,
+    keep_names: bool = False,
+    mapping: str | Path | None = None,
     seed: int = 0,
     preprocessing: GridPreprocessing | None = None,
     progress: Progress | None = None,
 ) -> PrepareReport:
-    """Write `out`/dataset.json, `out`/cache and `out`/prepare.json (the report).
+    """Write `out`/dataset.json, images, cache, and what there is to look at before training; see docs/reference.
 
-    dataset.json comes last: an interrupted call leaves none, or the old one, and the next call goes on with the cache.
+    dataset.json comes last: an interrupted call leaves none, or the old one, and the next call goes on with what is
+    there. Splits and order rest on the names in clear, so that they do not depend on the key.
 
     Args:
-        input: folder of NIfTI volumes, or one file.
-        labels: CSV table, see `read_labels_table`.
+        input: folder of DICOM series, NIfTI volumes and pictures, or one file.
+        labels: table, see `read_labels_table`.
         out: the prepared folder.
-        classes: class columns; None takes all that hold only 0 and 1.
+        classes: class columns; None takes those that `propose_classes` finds.
+        blank, uncertain: what an empty or doubtful label means, see `LabelPolicy`.
+        slice_key: how the table counts slices, see `slice_key`.
+        series: rule that chooses among series, see `SeriesRule`; "all" gives a study's label to all of its series.
+        resample: mend gaps and tilt of DICOM series by interpolation; otherwise such series are left out.
+        voi: apply the VOI LUT of projection X-ray.
         split: fractions of patients for training, validation and test; None takes the table's `split` column if there
             is one, else 0.7, 0.1, 0.2.
         split_column: another column of train / val / test.
+        group_column: rows with the same value here are one patient.
+        leave_out_site: this site's patients are the test split.
+        temporal: the newest patients are the test split.
         masks: folder of true masks, for `evaluate` alone.
+        keep_names: write names as they are, for data that is already anonymised.
+        mapping: file for the table of names in clear; None writes none.
         seed: of the random split.
-        preprocessing: of the default cache; None takes `GridPreprocessing()`.
-        progress: called after each volume with (done, all, name).
+        preprocessing: of the default cache; None takes `GridPreprocessing()`, which fits films without spacing.
+        progress: see `Progress`.
 
     Raises:
         InputError: if nothing can be prepared at all; bad files alone are skipped and reported.
     """
     out = Path(out)
     _check_replaceable(out)
-    if split is not None and split_column is not None:
-        raise InputError("give either split fractions or a split column, not both")
-    split_patients({}, split or _FRACTIONS)  # bad fractions should not wait for the cache
-    table = read_labels_table(labels, classes, split_column)
-    volumes, skipped = find_volumes(input, exclude=[out, *([masks] if masks else [])])
+    choice = SplitChoice(split, split_column, leave_out_site, temporal, seed)
+    policy = LabelPolicy(blank, uncertain)
+    rule = None if series in (None, "all") else SeriesRule.parse(str(series))
+    table = read_labels_table(labels, classes, split_column, slice_key, group_column)
+    reading = None if progress is None else lambda done: progress(done, None, "reading headers")
+    left_out = [out, *([masks] if masks else [])]
+    volumes, unreadable = find_volumes(input, exclude=left_out, resample=resample, progress=reading)
     if not volumes:
-        raise InputError(f"{input}: none of {len(skipped)} files can be read ({skipped[0].file}: {skipped[0].reason})")
-    matches = match_rows(table, volumes)
-    report = PrepareReport(out, table.labels, matches.key, skipped=skipped, table_problems=list(table.problems))
-    report.rows_without_file = [f"{row} (line {row.line})" for row in matches.rows_without_file]
-    report.ambiguous_rows = [f"{row} (line {row.line})" for row in matches.ambiguous_rows]
-    report.files_without_row = [str(volume.path) for volume in matches.volumes_without_row]
+        raise InputError(f"{input}: none of {len(unreadable)} files can be read ({unreadable[0].reason})")
+    names = Pseudonyms.open(out / KEY_FILE, keep_names)
+    report = PrepareReport(out, table.labels, names, Path(input), policy=policy.to_json())
+    report.table_notes, report.table_problems = list(table.notes), list(table.problems)
+    _begin_flow(volumes, unreadable, report)
+    found = choose(volumes, table, rule, series == "all", names, report)
+    found = without_withdrawn(found, names, out, report)
+    found = choice.keep_assigned(found, table.split_column, report)
+    report.flow.step("Labelled", cases=len(found), patients=len({item.patient for item in found}))
 
-    if not any("PatientID" in row.keys for row in table.rows):
-        report.notes.append("The table has no PatientID, so each file counts as a patient of its own")
-    truth = _truth(volumes, matches, masks, report)
-    cases = [case for volume in volumes if (case := _case(volume, matches, table, truth, report))]
-    by_column = table.split_column if split is None else None
-    split_of = _splits_of_table(cases, matches, report) if by_column else {}
-    cases = [case for case in cases if not by_column or case.patient in split_of]
+    imported = _import(found, out, names, voi, resample, report, progress)
+    found = [item for item in found if item.case in imported]
+    truth = _truth(found, masks, out, names, report)
+    cases = [_case(item, table, policy, imported[item.case].path, truth, names, report) for item in found]
 
-    preprocessing = preprocessing or GridPreprocessing()
+    preprocessing = preprocessing or _default_preprocessing([item.volume for item in found])
     folder = cache_folder(out, preprocessing.parameters)
-    failed = build_cache(cases, folder, preprocessing, preprocessing.parameters, progress)
-    report.skipped += failed
-    lost = {skip.file for skip in failed}
-    cases = [case for case in cases if str(case.image) not in lost]
+    caching = None if progress is None else lambda done, total, _: progress(done, total, "preprocessing")
+    failed = {
+        skip.file: skip.reason for skip in build_cache(cases, folder, preprocessing, preprocessing.parameters, caching)
+    }
+    report.skip_cases(Skipped(c.case, failed[str(c.image)]) for c in cases if str(c.image) in failed)
+    cases = [case for case in cases if str(case.image) not in failed]
     if not cases:
-        raise InputError(f"{input}: no case left ({report.skipped[0].file}: {report.skipped[0].reason})")
+        raise InputError(f"{input}: no case left ({report.skipped[0].reason})")
     report.cropped = [
         f"{case.case} (by {cut:.0f} mm)"
         for case in cases
         if (cut := cached_record(case.case, folder).get("cropped_mm"))
     ]
-    if not by_column:
-        split_of = split_patients(_patient_classes(cases), split or _FRACTIONS, seed)
-    report.split_by = f"column {by_column}" if by_column else f"chance, seed {seed}"
-
-    parts = {name: tuple(case for case in cases if split_of[case.patient] == name) for name in SPLITS}
+    split_of = choice.assign(cases, {item.case: item for item in found}, table.split_column, report)
+    training, validation, test = (tuple(c for c in cases if split_of[c.case] == name) for name in SPLITS)
     dataset = PreparedDataset(
-        table.labels, preprocessing.parameters, parts["training"], parts["validation"], parts["test"]
+        table.labels, preprocessing.parameters, training, validation, test, policy=policy.to_json()
     )
-    _count(dataset, folder, report)
-    write_json(out / "prepare.json", report.to_json())
+    check_prepared(dataset, folder, {case: image.notes for case, image in imported.items()}, report)
+    if mapping is not None:
+        write_mapping(mapping, mapping_rows(volumes, unreadable, found, split_of, report))
+    report.write()
     dataset.write(out)
     return report
 
@@ -126,70 +157,87 @@ def _check_replaceable(out: Path) -> None:
             raise InputError(f"{out / FILE_NAME}: {reason}; remove it or choose another output folder") from error
 
 
+def _default_preprocessing(volumes: Sequence[Volume]) -> GridPreprocessing:
+    """1 mm pixels; films and pictures, whose mm are unknown or those of the detector, are fitted into the grid."""
+    films = all(
+        volume.header.shape[2] == 1
+        and (not volume.header.spacing_known or (volume.tags is not None and volume.tags.plane == "projection"))
+        for volume in volumes
+    )
+    return GridPreprocessing(pixel_spacing=None) if films else GridPreprocessing()
+
+
+def _begin_flow(volumes: Sequence[Volume], unreadable: Sequence[Skipped], report: PrepareReport) -> None:
+    """Count what was found; what is no image, or a copy, is no loss."""
+    files = sum(len(volume.files) for volume in volumes) + len(unreadable)
+    report.flow.step("Found", files=files)
+    report.skip([item for item in unreadable if not is_harmless(item)])
+    report.flow.exclude([item.reason for item in unreadable if is_harmless(item)])
+    tags = [volume.tags for volume in volumes if volume.tags is not None]
+    named = {"studies": len({t.study for t in tags} - {""}), "patients": len({t.patient for t in tags} - {""})}
+    report.flow.step("Usable", volumes=len(volumes), **{what: number for what, number in named.items() if number})
+
+
+def _import(
+    found: Sequence[LabelledVolume],
+    out: Path,
+    names: Pseudonyms,
+    voi: bool,
+    resample: bool,
+    report: PrepareReport,
+    progress: Progress | None,
+) -> dict[str, ImportedImage]:
+    """Bring the images into the prepared folder; case -> image."""
+    images, skipped = import_volumes(
+        [item.volume for item in found],
+        [item.case for item in found],
+        out / "images",
+        names,
+        lambda volume, array, affine: image_nuisance(array, affine, volume),
+        voi,
+        resample,
+        None if progress is None else lambda done, total: progress(done, total, "reading images"),
+    )
+    report.skip(skipped, "volumes")
+    return {image.case: image for image in images}
+
+
 def _truth(
-    volumes: Sequence[Volume], matches: Matches, masks: str | Path | None, report: PrepareReport
+    found: Sequence[LabelledVolume], masks: str | Path | None, out: Path, names: Pseudonyms, report: PrepareReport
 ) -> dict[str, Path]:
+    """Bring the true masks along; only `evaluate` reads them again."""
     if masks is None:
         return {}
-    truth, report.truth_problems = find_truth([volume for volume in volumes if volume.case in matches.rows], masks)
+    case_of = {item.volume.case: item.case for item in found}
+    files, problems = find_truth([item.volume for item in found], masks)
+    images = {item.case: out / "images" / f"{item.case}.nii.gz" for item in found}
+    truth, unreadable = import_masks(
+        {case_of[name]: file for name, file in files.items()}, images, out / "truth", names
+    )
+    report.truth_problems = [Skipped(report.file(item.file), item.reason) for item in (*problems, *unreadable)]
     return truth
 
 
 def _case(
-    volume: Volume, matches: Matches, table: LabelsTable, truth: dict[str, Path], report: PrepareReport
-) -> Case | None:
-    rows = matches.rows.get(volume.case)
-    if not rows:
-        return None
-    patients = sorted({row.keys["PatientID"] for row in rows if "PatientID" in row.keys})
-    if len(patients) > 1:
-        report.skipped.append(Skipped(str(volume.path), f"its rows name several patients: {', '.join(patients)}"))
-        return None
-    merged = merge_rows(rows, table.labels, volume.header.shape[2])
+    item: LabelledVolume,
+    table: LabelsTable,
+    policy: LabelPolicy,
+    image: Path,
+    truth: dict[str, Path],
+    names: Pseudonyms,
+    report: PrepareReport,
+) -> Case:
+    merged = merge_rows(item.rows, table.labels, item.volume.header.shape[2], policy)
     report.duplicates += merged.duplicates
     report.contradictions += merged.contradictions
-    report.rows_outside += merged.outside
     return Case(
-        image=volume.path,
-        case=volume.case,
-        patient=patients[0] if patients else volume.case,
+        image=image,
+        case=item.case,
+        patient=names.patient(item.patient),
         classes=merged.classes,
         slice_classes=merged.slice_classes,
-        site=next((row.site for row in rows if row.site), None),
-        truth=truth.get(volume.case),
+        site=names.site(item.site) if item.site else None,
+        truth=truth.get(item.case),
+        burned_in=item.volume.tags is not None and item.volume.tags.burned_in == "YES",
+        aliases=case_aliases(item.volume, names),
     )
-
-
-def _splits_of_table(cases: Sequence[Case], matches: Matches, report: PrepareReport) -> dict[str, str]:
-    values: dict[str, set[str | None]] = defaultdict(set)
-    for case in cases:
-        values[case.patient].update(row.split for row in matches.rows[case.case])
-    split_of, refused = split_by_column(values)
-    report.skipped += [Skipped(str(case.image), refused[case.patient]) for case in cases if case.patient in refused]
-    return split_of
-
-
-def _patient_classes(cases: Sequence[Case]) -> dict[str, tuple[float, ...]]:
-    """Return patient -> labels: positive if any case is, else negative if any is known to be."""
-    classes: dict[str, tuple[float, ...]] = {}
-    for case in cases:
-        known = classes.get(case.patient, case.classes)
-        classes[case.patient] = tuple(max(pair) for pair in zip(known, case.classes, strict=True))
-    return classes
-
-
-def _count(dataset: PreparedDataset, folder: Path, report: PrepareReport) -> None:
-    report.patients = {name: len({case.patient for case in dataset.cases(name)}) for name in SPLITS}
-    report.cases = {name: len(dataset.cases(name)) for name in SPLITS}
-    report.slices = sum(cached_record(case.case, folder)["shape"][0] for case in dataset.cases())
-    for k, label in enumerate(dataset.labels):
-        report.positive_cases[label] = sum(case.classes[k] == 1 for case in dataset.cases())
-        report.positive_slices[label] = sum(row[k] == 1 for case in dataset.cases() for row in case.slice_classes or ())
-        for name in SPLITS:
-            known = {row[k] for case in dataset.cases(name) for row in (case.slice_classes or (case.classes,))}
-            if dataset.cases(name):
-                report.empty_classes += [
-                    f"Class {label} has no {sign} in {name}"
-                    for sign, v in (("positive", 1), ("negative", 0))
-                    if v not in known
-                ]

@@ -2,58 +2,78 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from monai_wsss.data import Skipped
+from monai_wsss.data import PreparedDataset, Pseudonyms, Skipped, write_json
+from monai_wsss.data.atomic import atomic_path
+from monai_wsss.data.dataset_file import SPLITS
+from monai_wsss.workflow.cohort_flow import CohortFlow
 
 _NAMED = 5  # names a line; all of them stand in the JSON file
+_PRIVATE = ("names", "root", "flow")
 
 
 @dataclass
 class PrepareReport:
-    """Counts and lists of one `prepare`; each entry of a list names one thing.
+    """Counts and lists of one `prepare`; each entry of a list names one thing, by its pseudonym.
 
     Attributes:
         out: the prepared folder.
         labels: class names.
+        names: pseudonyms of files.
+        root: the input folder; files are named from there.
+        flow: the cohort flow.
+        policy: of blank and uncertain labels.
         matched_by: the column of the table that matched the files.
-        split_by: "column NAME" or "chance, seed N".
+        split_by: "column NAME", "chance, seed N", "site, NAME left out" or "date, the newest test".
         patients, cases: split -> number.
         slices: number in all.
-        positive_slices, positive_cases: class -> number; slices as labelled, 0 where only volumes are.
-        skipped: files left out, with reasons; they make the report incomplete.
-        rows_without_file, files_without_row, ambiguous_rows: what did not match.
+        class_counts: class -> {"cases", "slices"} -> {"positive", "negative", "unknown"} -> number.
+        skipped: files and cases left out, with reasons; they make the report incomplete.
+        rows_without_file, files_without_row, ambiguous_rows, contradicting_rows: what did not match.
         duplicates, contradictions, rows_outside: rows merged, labels set to unknown, slices that do not exist.
-        table_problems: cells and columns of the table that were not understood.
+        table_problems, table_notes: cells and columns of the table that were not understood; what was made of it.
         empty_classes: classes that lack positives or negatives.
         cropped: cases whose body reaches past the grid.
         truth_problems: masks missing or unusable.
+        burned_in: cases whose header says that text is burned into the image.
+        near_duplicates: pairs of cases that look the same, in different splits or of different patients.
+        shortcuts: what the shortcut audit says.
         notes: other things worth knowing.
     """
 
     out: Path
     labels: tuple[str, ...] = ()
+    names: Pseudonyms = field(default_factory=lambda: Pseudonyms(None))
+    root: Path = Path()
+    flow: CohortFlow = field(default_factory=CohortFlow)
+    policy: dict[str, Any] = field(default_factory=dict)
     matched_by: str = ""
     split_by: str = ""
     patients: dict[str, int] = field(default_factory=dict)
     cases: dict[str, int] = field(default_factory=dict)
     slices: int = 0
-    positive_cases: dict[str, int] = field(default_factory=dict)
-    positive_slices: dict[str, int] = field(default_factory=dict)
+    class_counts: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
     rows_without_file: list[str] = field(default_factory=list)
     files_without_row: list[str] = field(default_factory=list)
     ambiguous_rows: list[str] = field(default_factory=list)
+    contradicting_rows: list[str] = field(default_factory=list)
     duplicates: list[str] = field(default_factory=list)
     contradictions: list[str] = field(default_factory=list)
     rows_outside: list[str] = field(default_factory=list)
     table_problems: list[str] = field(default_factory=list)
+    table_notes: list[str] = field(default_factory=list)
     empty_classes: list[str] = field(default_factory=list)
     cropped: list[str] = field(default_factory=list)
     truth_problems: list[Skipped] = field(default_factory=list)
+    burned_in: list[str] = field(default_factory=list)
+    near_duplicates: list[str] = field(default_factory=list)
+    shortcuts: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -61,41 +81,120 @@ class PrepareReport:
         """Whether no file was left out."""
         return not self.skipped
 
+    def file(self, path: str | Path) -> str:
+        """Return what a file below the input is called in the report."""
+        path = Path(path)
+        return self.names.file(path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else path)
+
+    def skip(self, skipped: Iterable[Skipped], unit: str = "files") -> None:
+        """Add files that were left out, and count them in the flow."""
+        skipped = list(skipped)
+        self.skipped += [Skipped(self.file(item.file), item.reason) for item in skipped]
+        self.flow.exclude([item.reason for item in skipped], unit)
+
+    def skip_cases(self, skipped: Iterable[Skipped]) -> None:
+        """Add cases that were left out, by the names they would have had."""
+        skipped = list(skipped)
+        self.skipped += skipped
+        self.flow.exclude([item.reason for item in skipped], "cases")
+
+    def count(self, dataset: PreparedDataset, slices: int) -> None:
+        """Count what is in the data set."""
+        self.slices = slices
+        self.patients = {name: len({case.patient for case in dataset.cases(name)}) for name in SPLITS}
+        self.cases = {name: len(dataset.cases(name)) for name in SPLITS}
+        for k, label in enumerate(dataset.labels):
+            rows = {
+                "cases": [case.classes[k] for case in dataset.cases()],
+                "slices": [row[k] for case in dataset.cases() for row in case.slice_classes or ()],
+            }
+            self.class_counts[label] = {unit: _signs(values) for unit, values in rows.items()}
+            for name in SPLITS:
+                known = {_sign(row[k]) for c in dataset.cases(name) for row in (c.slice_classes or (c.classes,))}
+                if dataset.cases(name):
+                    lacking = (sign for sign in ("positive", "negative") if sign not in known)
+                    self.empty_classes += [f"Class {label} has no {sign} in {name}" for sign in lacking]
+        self.burned_in = [case.case for case in dataset.cases() if case.burned_in]
+        self.flow.split(dataset)
+
+    def write(self) -> None:
+        """Write prepare.json and the cohort flow as text and picture."""
+        write_json(self.out / "prepare.json", self.to_json())
+        with atomic_path(self.out / "cohort_flow.txt") as part:
+            part.write_text(self.flow.text(), encoding="utf-8")
+        self.flow.draw(self.out / "cohort_flow.png")
+
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain data."""
-        content = asdict(self) | {"out": str(self.out)}
+        content = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in _PRIVATE}
+        content["out"] = self.out.name
+        content["cohort_flow"] = self.flow.to_json()
         return content | {name: [s._asdict() for s in getattr(self, name)] for name in ("skipped", "truth_problems")}
 
     def lines(self) -> list[str]:
         """Return the report as sentences, one a line: first what there is, then what deserves a look."""
-        sizes = ", ".join(f"{self.patients[s]} patients ({self.cases[s]} cases) in {s}" for s in self.patients)
+        sizes = ", ".join(
+            f"{_some(self.patients[s], 'patient')} ({_some(self.cases[s], 'case')}) in {s}" for s in self.patients
+        )
         cases, patients = sum(self.cases.values()), sum(self.patients.values())
         lines = [
-            f"Prepared {cases} cases ({self.slices} slices) of {patients} patients in {self.out}.",
+            f"Prepared {_some(cases, 'case')} ({_some(self.slices, 'slice')}) of {_some(patients, 'patient')} in {self.out}.",
             f"Matched by {self.matched_by}; split by {self.split_by}: {sizes}.",
         ]
         for label in self.labels:
-            slices = f" and {self.positive_slices[label]} slices" if self.positive_slices[label] else ""
-            lines.append(f"Class {label}: {self.positive_cases[label]} cases{slices} positive.")
-        lines += [f"{note}." for note in self.notes + self.table_problems + self.empty_classes]
-        for number, one, several, names in self._findings():
+            counts = [f"{_listed(self.class_counts[label]['cases'])} cases"]
+            if any(self.class_counts[label]["slices"].values()):
+                counts.append(f"{_listed(self.class_counts[label]['slices'])} slices")
+            lines.append(f"Class {label}: {'; '.join(counts)}.")
+        said = self.table_notes + self.notes + self.table_problems + self.empty_classes + self.shortcuts
+        lines += [f"{note[0].upper()}{note[1:].removesuffix('.')}." for note in said]
+        for number, one, several, named in self._findings():
             if number:
-                shown = "; ".join(names[:_NAMED]) + (f"; and {number - _NAMED} more" if number > _NAMED else "")
+                shown = "; ".join(named[:_NAMED]) + (f"; and {number - _NAMED} more" if number > _NAMED else "")
                 lines.append(f"{number} {one if number == 1 else several}: {shown}.")
+        if not self.names.keeps_names:
+            lines.append(
+                "Names are keyed hashes, the key is OUT/key. Which file is which: --mapping FILE; data without "
+                "names: --keep-names."
+            )
         return lines
 
     def _findings(self) -> Iterable[tuple[int, str, str, Sequence[str]]]:
         skipped = [f"{s.file} ({s.reason})" for s in self.skipped]
         truth = [f"{s.file} ({s.reason})" for s in self.truth_problems]
-        for one, several, names in (
-            ("file skipped", "files skipped", skipped),
+        for one, several, named in (
+            ("file or case skipped", "files or cases skipped", skipped),
             ("row without a file", "rows without a file", self.rows_without_file),
             ("file without a row", "files without a row", self.files_without_row),
             ("row means several files, not used", "rows mean several files, not used", self.ambiguous_rows),
+            ("row whose keys mean different files", "rows whose keys mean different files", self.contradicting_rows),
             ("duplicate key, merged", "duplicate keys, merged", self.duplicates),
             ("contradiction, set to unknown", "contradictions, set to unknown", self.contradictions),
             ("row names a slice that does not exist", "rows name slices that do not exist", self.rows_outside),
             ("case is cut by the grid", "cases are cut by the grid", self.cropped),
             ("case without a usable mask", "cases without a usable mask", truth),
+            (
+                "case may show a name in its pixels, kept out of every picture",
+                "cases may show a name in their pixels, kept out of every picture",
+                self.burned_in,
+            ),
+            ("pair of near duplicates", "pairs of near duplicates", self.near_duplicates),
         ):
-            yield len(names), one, several, names
+            yield len(named), one, several, named
+
+
+def _sign(value: float) -> str:
+    return "unknown" if value < 0 else "positive" if value >= 0.5 else "negative"
+
+
+def _signs(values: Iterable[float]) -> dict[str, int]:
+    counts = Counter(_sign(value) for value in values)
+    return {sign: counts[sign] for sign in ("positive", "negative", "unknown")}
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return f"{counts['positive']} positive, {counts['negative']} negative, {counts['unknown']} unknown"
+
+
+def _some(number: int, unit: str) -> str:
+    return f"{number} {unit}" if number == 1 else f"{number} {unit}s"

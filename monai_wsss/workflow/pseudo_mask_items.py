@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from monai_wsss.data import PreparedDataset, slice_items
+from monai_wsss.data.presence import is_absent, is_present
 from monai_wsss.errors import InputError
 from monai_wsss.transforms import GridPreprocessing
 from monai_wsss.workflow.cached_stage import open_cache
@@ -21,8 +22,8 @@ def pseudo_mask_items(
 ) -> list[dict[str, Any]]:
     """Slices of a split with `image`, `refined` and `crf` as `(file, index)`, see `LoadSliced`.
 
-    Kept are slices labelled negative for every class, and positive ones of whose two masks neither is empty (an empty
-    mask would teach that a positive slice is background).
+    Kept are slices labelled absent for every class, and those with a class present (from 0.5) of whose two masks
+    neither is empty (an empty mask would teach that a positive slice is background). What lies between is left out.
 
     Args:
         dataset_dir: prepared folder.
@@ -45,10 +46,9 @@ def pseudo_mask_items(
             raise InputError(f"{masks}: no pseudo mask of {case.case}; run the refine stage first")
     positive, negative = [], []
     for item in slice_items(cases, cache, len(dataset.labels), extra):
-        classes = np.asarray(item["classes"])
-        if (classes == 0).all():
+        if is_absent(item["classes"]).all():
             negative.append(item)
-        elif (classes == 1).any():
+        elif is_present(item["classes"]).any():
             if all(np.load(path, mmap_mode="r")[index].any() for path, index in (item["refined"], item["crf"])):
                 positive.append(item)
     if not positive:

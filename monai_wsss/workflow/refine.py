@@ -27,7 +27,9 @@ class RefineStage(CachedStage):
         crf_srgb: intensity width of the appearance kernel, on 0..255 from a volume's darkest to its brightest value.
         crf_weight_bilateral: its weight.
         crf_iterations: mean-field iterations.
-        inside_body: drop lesion pixels in the air around the body.
+        inside_body: drop lesion pixels in the air around the body, where the preprocessing looks for one.
+
+    Widths are in pixels where the preprocessing knows no pixel size (`pixel_spacing: null`).
     """
 
     name = "refine"
@@ -48,9 +50,10 @@ class RefineStage(CachedStage):
         **place: Any,
     ) -> None:
         super().__init__(**place)
-        self.threshold, self.confidence, self.inside_body = threshold, crf_confidence, inside_body
-        spacing = self.preprocessing.parameters["pixel_spacing"]  # mm a pixel
-        self.crf = {
+        self.threshold, self.confidence = threshold, crf_confidence
+        self.inside_body = inside_body and self.preprocessing.inside_body
+        spacing = self.preprocessing.parameters["pixel_spacing"] or 1.0  # mm a pixel
+        self.crf: dict[str, Any] = {
             "sxy_gaussian": crf_sxy_gaussian / spacing,
             "weight_gaussian": crf_weight_gaussian,
             "sxy_bilateral": crf_sxy_bilateral / spacing,

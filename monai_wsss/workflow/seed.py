@@ -9,6 +9,7 @@ from monai.inferers import Inferer
 
 from monai_wsss.data import Case, write_array, write_table
 from monai_wsss.data.dataset_file import SPLITS
+from monai_wsss.data.presence import is_present
 from monai_wsss.engines import Heartbeat, load_weights
 from monai_wsss.networks import ResNetClassifier
 from monai_wsss.ops import gate_class_maps, normalize_class_maps
@@ -20,8 +21,9 @@ from monai_wsss.workflow.tracking import Tracker
 class SeedStage(CachedStage):
     """Writes `seeds/<case>.npy`, float16 `(D, K, H, W)` in [0, 1]: min-max normalised, gated class maps.
 
-    Maps are gated by the image-level label in training and validation (unknown counts as absent) and by the
-    classifier's own probability in the test split, whose labels this stage does not read. Gated slices are zero.
+    Maps are gated by the image-level label in training and validation (open from 0.5, see `is_present`; unknown counts
+    as absent) and by the classifier's own probability in the test split, whose labels this stage does not read. Gated
+    slices are zero.
     `slices.csv` holds the classifier's probability of each slice.
 
     Args:
@@ -72,7 +74,7 @@ class SeedStage(CachedStage):
                 if split == "test":
                     present = probability >= self.gate_probability
                 else:
-                    present = torch.from_numpy(self.slice_labels(case, len(probability))) == 1
+                    present = torch.from_numpy(is_present(self.slice_labels(case, len(probability))))
                 write_array(self.folder / f"{case.case}.npy", self.maps(case, present).half().numpy())
                 heartbeat.beat(done := done + 1)
                 gated_on, slices = gated_on + int(present.any(dim=1).sum()), slices + len(probability)

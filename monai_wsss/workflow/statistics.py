@@ -8,12 +8,10 @@ import torch
 from monai.data import MetaTensor
 from scipy import ndimage
 
-from monai_wsss.data.writers import spacing_is_known
-
 
 def voxel_volume(mask: torch.Tensor) -> float | None:
     """Volume of a voxel in ml, |det A| / 1000 of the affine A in mm; None where the source says nothing of spacing."""
-    if not isinstance(mask, MetaTensor) or not spacing_is_known(mask.meta["filename_or_obj"]):
+    if not isinstance(mask, MetaTensor) or not mask.meta.get("spacing_known", True):
         return None
     return abs(float(np.linalg.det(mask.affine[:3, :3].numpy()))) / 1000
 

@@ -42,10 +42,13 @@ class Tracker:
             return self
         for name in ("alembic", "mlflow"):  # creating the store logs every table otherwise
             logging.getLogger(name).setLevel(logging.WARNING)
-        local = self.uri == "auto"
+        database = self.run_folder / "mlruns.db" if self.uri == "auto" else None
+        artifacts = (self.run_folder / "mlruns").as_uri() if database else None
         try:
-            self.client = mlflow.MlflowClient(f"sqlite:///{self.run_folder / 'mlruns.db'}" if local else self.uri)
-            self._open(artifacts=(self.run_folder / "mlruns").as_uri() if local else None)
+            if database and not database.exists():
+                _create_store(database, str(artifacts))
+            self.client = mlflow.MlflowClient(f"sqlite:///{database}" if database else self.uri)
+            self._open(artifacts)
         except Exception as error:  # every kind of store has errors of its own
             reason = " ".join(reason_of(error).split())
             raise InputError(f"tracking '{self.uri}': {reason}; give auto, none or an MLflow tracking URI") from error
@@ -107,3 +110,10 @@ class Tracker:
         status = "FINISHED" if kind is None else "KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED"
         for run in (self.child, self.parent):
             self.client.set_terminated(run, status)
+
+
+def _create_store(database: Path, artifacts: str) -> None:
+    """Left to itself, MLflow notes the working directory in a new store, which may lie among the user's studies."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    SqlAlchemyStore(f"sqlite:///{database}", artifacts)

@@ -1,6 +1,7 @@
 """The hyperparameters of the Mixed-UNet bundle: the paper's values, the same in every config, each reachable."""
 
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -63,14 +64,24 @@ def test_rotations_are_the_papers():
     classify = {t["_target_"]: t for t in STAGES["classify"]["augmentation"]["transforms"]}
     assert math.degrees(classify["RandAffined"]["rotate_range"]) == pytest.approx(25, abs=0.05)
     for transforms in (STAGES["train"]["train"]["preprocessing"], STAGES["classify"]["augmentation"]):
-        axes = [t["spatial_axis"] for t in transforms["transforms"] if t["_target_"] == "RandFlipd"]
-        assert axes == [0, 1]
+        mirrors = [t for t in transforms["transforms"] if t["_target_"] == "monai_wsss.transforms.RandMirrord"]
+        assert [t["spatial_axis"] for t in mirrors] == [0, 1]
+        assert all(t["labels"] == "@labels" for t in mirrors)  # left and right change places
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_nothing_mirrors_but_the_transform_that_knows_the_sides(stage):
+    text = (CONFIGS / f"{stage}.yaml").read_text()
+    assert not re.search(r"Flipd?\b|RandAxisFlip|RandZoom|shear_range", text)
+    # MONAI's scale is 1 + U(-r, r): below 1 it cannot turn negative and mirror
+    assert all(abs(float(r)) < 1 for found in re.findall(r"scale_range: \[(.*)\]", text) for r in found.split(","))
 
 
 def test_labels_follow_the_image_through_every_geometric_augmentation():
     for transform in STAGES["train"]["train"]["preprocessing"]["transforms"]:
-        if transform["_target_"].startswith(("RandFlip", "RandRotate")):
+        if "Mirror" in transform["_target_"] or transform["_target_"].startswith(("RandFlip", "RandRotate")):
             assert transform["keys"] == ["image", "label"]
+            assert transform.get("label_keys", "label") == "label"
 
 
 @pytest.mark.parametrize("name", sorted({name for _, name in VALUES}))

@@ -1,8 +1,12 @@
+from pathlib import Path
+
 import nibabel as nib
 import numpy as np
 import pytest
 
-from monai_wsss.data import find_truth, find_volumes
+from monai_wsss.data.discovery import find_volumes
+from monai_wsss.data.truth import find_truth
+from monai_wsss.data.volume import SeriesTags, Volume, VolumeHeader
 
 
 def write(path, shape=(4, 4, 2), shift=0.0):
@@ -58,3 +62,38 @@ def test_masks_among_the_images(tmp_path):
     write(tmp_path / "a_seg.nii")
     image = [volume for volume in find_volumes(tmp_path)[0] if volume.case == "a"]
     assert find_truth(image, tmp_path)[0] == {"a": tmp_path / "a_seg.nii"}
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        "head__s1.nii.gz",
+        "1.2.3_seg.nii",
+        "A77-mask.nii.gz",
+        "1.2.nii",
+        "P1/lesion.nii.gz",
+        "s1.nii",
+        "export/head/s1/mask.nii.gz",
+    ],
+)
+def test_masks_of_a_series_by_case_identifiers_and_folder(tmp_path, mask):
+    for name in (mask, "other.nii"):
+        write(tmp_path / name)
+    tags = SeriesTags(patient="P1", study="1.2", series="1.2.3", accession="A77")
+    files = (Path("/in/head/s1/i1.dcm"), Path("/in/head/s1/i2.dcm"))
+    header = VolumeHeader((4, 4, 2), np.eye(4), (1.0, 1.0, 1.0))
+    series = Volume(files, Path("head/s1"), "head__s1", header, "dicom", tags)
+    truth, problems = find_truth([series], tmp_path)
+    assert truth == {"head__s1": tmp_path / mask} and problems == []
+
+
+def test_a_mask_of_the_series_comes_before_one_of_its_patient(tmp_path):
+    for name in ("1.2.3.nii", "P1.nii"):
+        write(tmp_path / name)
+    header = VolumeHeader((4, 4, 2), np.eye(4), (1.0, 1.0, 1.0))
+    files = (Path("/in/s/i1.dcm"), Path("/in/s/i2.dcm"))
+    pair = [
+        Volume(files, Path("s"), case, header, "dicom", SeriesTags(patient="P1", series=uid))
+        for case, uid in (("a", "1.2.3"), ("b", "1.2.4"))
+    ]
+    assert find_truth(pair, tmp_path)[0] == {"a": tmp_path / "1.2.3.nii", "b": tmp_path / "P1.nii"}

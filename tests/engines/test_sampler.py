@@ -20,6 +20,9 @@ def items(*classes):
         ([(1,), (0,), (1,), (0,)], 0.8, [0.4, 0.1, 0.4, 0.1]),
         # any positive class counts; unknown is no positive: .25 / 2, .75 / 1
         ([(0, 1), (-1, -1), (1, 1)], 0.25, [0.125, 0.75, 0.125]),
+        # soft labels count as positive from .5: .5 / 2 each, .5 / 2 each
+        ([(0.5,), (0.49,), (0.9,), (0,)], 0.5, [0.25, 0.25, 0.25, 0.25]),
+        ([(0.7, 0), (0.2, 0.4), (-1, 0.3)], 0.5, [0.5, 0.25, 0.25]),
         # one side empty: all equal, never a division by zero
         ([(0,), (0,)], 0.5, [1.0, 1.0]),
         ([(1,), (1,)], 0.5, [1.0, 1.0]),

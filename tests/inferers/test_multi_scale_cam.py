@@ -71,7 +71,7 @@ def test_hand_numbers_of_a_coarse_feature() -> None:
 def test_constant_features_are_the_same_at_any_scale(size: tuple[int, ...]) -> None:
     # features 3 and 4 everywhere, weights 2 and .5: 3 * 2 + 4 * .5 = 8
     net = Tiny([[2.0, 0.5]], lambda x: torch.cat([torch.full_like(x, 3), torch.full_like(x, 4)], dim=1)[..., ::2])
-    maps = MultiScaleCAMInferer(flips=True)(torch.randn(2, 1, *size), net)
+    maps = MultiScaleCAMInferer(flips=True, mirror_classes=())(torch.randn(2, 1, *size), net)
     torch.testing.assert_close(maps, torch.full((2, 1, *size), 8.0))
 
 
@@ -107,7 +107,7 @@ def test_mean_of_the_map_plus_bias_is_the_logit() -> None:
 
 def test_batch_equals_single(resnet: ResNetClassifier) -> None:
     images = torch.randn(3, 1, 48, 40)
-    infer = MultiScaleCAMInferer(flips=True)
+    infer = MultiScaleCAMInferer(flips=True, mirror_classes=())
     torch.testing.assert_close(infer(images, resnet), torch.cat([infer(image[None], resnet) for image in images]))
 
 
@@ -122,7 +122,7 @@ def test_a_mirror_symmetric_network_gives_mirrored_maps(axis: int) -> None:
 def test_flips_make_any_network_equivariant(flip_axis: int, dim: int) -> None:
     images = torch.randn(1, 1, 12, 15)
     net = Blur(symmetric=False)
-    plain, both = MultiScaleCAMInferer(), MultiScaleCAMInferer(flips=True, flip_axis=flip_axis)
+    plain, both = MultiScaleCAMInferer(), MultiScaleCAMInferer(flips=True, mirror_classes=(), flip_axis=flip_axis)
     assert not torch.allclose(plain(images.flip(dim), net), plain(images, net).flip(dim), atol=1e-2)
     torch.testing.assert_close(both(images.flip(dim), net), both(images, net).flip(dim))
     other = 5 - dim
@@ -134,7 +134,7 @@ def test_flips_by_hand() -> None:
     # Mean: [5.5 1.5]
     net = Tiny([[1.0]], lambda x: x + torch.arange(x.shape[-1]))
     image = torch.tensor([[[[5.0, 1.0]]]])
-    assert MultiScaleCAMInferer(scales=(1,), flips=True)(image, net).flatten().tolist() == [5.5, 1.5]
+    assert MultiScaleCAMInferer(scales=(1,), flips=True, mirror_classes=())(image, net).flatten().tolist() == [5.5, 1.5]
 
 
 def test_no_graph_is_kept_and_inference_mode_works(resnet: ResNetClassifier) -> None:
@@ -172,3 +172,49 @@ def test_meta_tensors_give_plain_maps() -> None:
 def test_refuses_scales(scales: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match="scales must be one or more factors > 0"):
         MultiScaleCAMInferer(scales=scales)
+
+
+def halves(x: Tensor) -> Tensor:
+    """Features of a network that knows left from right: the first half of the columns, and the second."""
+    first = (torch.arange(x.shape[-1]) < x.shape[-1] / 2).to(x)
+    return torch.cat([x * first, x * (1 - first)], dim=1)
+
+
+def test_mirrored_maps_go_back_to_their_own_side() -> None:
+    # [6 0 0 4]: class 0 (left) sees [6 0 0 0], class 1 (right) [0 0 0 4]. Mirrored: [4 0 0 6], so class 0 sees the
+    # right one's 4 and class 1 the left one's 6; back they lie at [0 0 0 4] and [6 0 0 0], each at the other's place.
+    image, net = torch.tensor([[[[6.0, 0.0, 0.0, 4.0]]]]), Tiny([[1.0, 0.0], [0.0, 1.0]], halves)
+    aware = MultiScaleCAMInferer(scales=(1,), flips=True, mirror_classes=(1, 0))
+    assert aware(image, net)[0, :, 0].tolist() == [[6, 0, 0, 0], [0, 0, 0, 4]]
+    careless = MultiScaleCAMInferer(scales=(1,), flips=True, mirror_classes=())
+    assert careless(image, net)[0, :, 0].tolist() == [[3, 0, 0, 2], [3, 0, 0, 2]]
+
+
+def test_without_flips_the_sides_do_not_matter() -> None:
+    image, net = torch.randn(1, 1, 6, 8), Tiny([[1.0, 0.5], [0.0, 1.0]], halves)
+    expected = MultiScaleCAMInferer()(image, net)
+    for sides in ((1, 0), None):
+        torch.testing.assert_close(MultiScaleCAMInferer(mirror_classes=sides)(image, net), expected)
+
+
+def test_classes_without_a_side_stay() -> None:
+    image, net = torch.randn(2, 1, 6, 8), Tiny([[1.0, 0.5], [0.0, 1.0]], halves)
+    expected = MultiScaleCAMInferer(flips=True, mirror_classes=())(image, net)
+    torch.testing.assert_close(MultiScaleCAMInferer(flips=True, mirror_classes=(0, 1))(image, net), expected)
+
+
+def test_flips_are_refused_where_a_side_lacks_its_partner() -> None:
+    for unknown in ({}, {"mirror_classes": None}):
+        with pytest.raises(ValueError, match="flips must be false"):
+            MultiScaleCAMInferer(flips=True, **unknown)
+
+
+@pytest.mark.parametrize("sides", [(1,), (0, 0), (1, 2)])
+def test_refuses_what_is_no_permutation(sides: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="must be a permutation"):
+        MultiScaleCAMInferer(mirror_classes=sides)
+
+
+def test_refuses_another_number_of_classes() -> None:
+    with pytest.raises(ValueError, match="mirror_classes has 3 classes, the network 2"):
+        MultiScaleCAMInferer(flips=True, mirror_classes=(2, 1, 0))(torch.ones(1, 1, 2, 2), Tiny([[1.0], [1.0]]))

@@ -18,6 +18,14 @@ LOGITS = torch.logit(torch.tensor([[0.5, 0.8], [0.1, 0.2]]))
         ([2.0, 5.0], [[1, 1], [0, 0]], (2 * 0.6931472 + 5 * 0.2231436 + 0.1053605 + 0.2231436) / 4),
         (7.0, [[0, 0], [0, 0]], (0.6931472 + 1.6094379 + 0.1053605 + 0.2231436) / 4),  # negatives: no weight
         (7.0, [[-1, -1], [-1, -1]], 0.0),
+        # soft: .25 of the positive's loss (with its weight) and .75 of the negative's
+        (None, [[0.25, -1], [-1, -1]], 0.6931472),
+        (None, [[-1, 0.25], [-1, -1]], 0.25 * 0.2231436 + 0.75 * 1.6094379),
+        (
+            3.0,
+            [[-1, 0.25], [0.5, 0]],
+            (3 * 0.25 * 0.2231436 + 0.75 * 1.6094379 + 3 * 0.5 * 2.3025851 + 0.5 * 0.1053605 + 0.2231436) / 3,
+        ),
     ],
 )
 def test_by_hand(weight, targets, expected):
@@ -29,6 +37,22 @@ def test_equals_torch_where_all_is_known(weight):
     logits, targets = torch.randn(8, 3), torch.randint(0, 2, (8, 3)).float()
     expected = nn.BCEWithLogitsLoss(pos_weight=None if weight is None else torch.tensor(weight))
     torch.testing.assert_close(WeightedBCELoss(weight)(logits, targets), expected(logits, targets))
+
+
+@pytest.mark.parametrize("weight", [None, 4.0, [1.0, 2.0, 3.0]])
+def test_soft_labels_equal_torchs(weight):
+    logits, targets = torch.randn(8, 3), torch.rand(8, 3)
+    expected = nn.BCEWithLogitsLoss(pos_weight=None if weight is None else torch.tensor(weight))
+    torch.testing.assert_close(WeightedBCELoss(weight)(logits, targets), expected(logits, targets))
+
+
+@pytest.mark.parametrize(("weight", "target"), [(1.0, 0.3), (4.0, 0.3), (0.5, 0.8)])
+def test_a_soft_label_is_what_the_loss_asks_for(weight, target):
+    # least at s = w t / (w t + 1 - t): .3 -> .3, and with w = 4: 1.2 / 1.9
+    best = weight * target / (weight * target + 1 - target)
+    logits = torch.logit(torch.tensor([[best]])).requires_grad_()
+    WeightedBCELoss(weight)(logits, torch.tensor([[target]])).backward()
+    assert logits.grad.item() == pytest.approx(0, abs=1e-6)
 
 
 def test_unknown_entries_are_as_if_absent():

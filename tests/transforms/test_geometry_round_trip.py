@@ -42,8 +42,9 @@ def place(shape, spacing, centre, radius_mm):
     return (((grid - centre) * spacing) ** 2)[..., :2].sum(-1) <= radius_mm**2
 
 
+@pytest.mark.parametrize("pixel_spacing", [1.0, None])  # None fits the image
 @pytest.mark.parametrize("name", CASES)
-def test_round_trip(tmp_path, name):
+def test_round_trip(tmp_path, name, pixel_spacing):
     rotation, spacing, shape = CASES[name]
     affine = np.eye(4)
     affine[:3, :3] = rotation * spacing
@@ -55,25 +56,29 @@ def test_round_trip(tmp_path, name):
     nib.save(nib.Nifti1Image(image.astype(np.float32), affine), tmp_path / "v.nii.gz")
     source = nib.load(tmp_path / "v.nii.gz")
 
-    grid = GridPreprocessing(size=(72, 72), clip=(0, 100))
+    grid = GridPreprocessing(pixel_spacing=pixel_spacing, size=(72, 72), clip=(0, 100), inside_body=True)
     item = grid({"image": str(tmp_path / "v.nii.gz")})
     seen = item["image"]
     assert seen.shape == (1, 72, 72, shape[2]) and seen.dtype == torch.float32
     found = torch.where(seen > seen.max() * 0.5, 1.0, 0.0)
     item["pred"] = MetaTensor(found.as_tensor())
-    back = Invertd("pred", grid, orig_keys="image", nearest_interp=True)(item)["pred"]
+    # to the nearest pixel and back, on a grid about as fine as the source, can add up to half a pixel
+    nearest = pixel_spacing is not None
+    back = Invertd("pred", grid, orig_keys="image", nearest_interp=nearest)(item)["pred"]
 
     assert tuple(back.shape) == (1, *source.shape)
     assert np.array_equal(back.affine.numpy(), source.affine)
     mask = back[0].numpy() > 0.5
     expected, given = np.argwhere(blob).mean(0), np.argwhere(mask).mean(0)
-    tolerance_mm = 0.35 * max(1.0, *spacing[:2])  # a shift by half a pixel would show
+    pixel = pixel_spacing or max(np.multiply(shape, spacing)[:2]) / 72
+    tolerance_mm = 0.35 * max(pixel, *spacing[:2])  # a shift by half a pixel would show
     np.testing.assert_allclose((given - expected) * spacing, 0, atol=tolerance_mm)
     assert 2 * (mask & blob).sum() / (mask.sum() + blob.sum()) > 0.9
 
 
+@pytest.mark.parametrize("pixel_spacing", [1.0, None])
 @pytest.mark.parametrize("name", CASES)
-def test_the_grid_knows_where_it_is(tmp_path, name):
+def test_the_grid_knows_where_it_is(tmp_path, name, pixel_spacing):
     """A blob of intensity, seen on the grid through the grid's affine, lies where the file's affine puts it."""
     rotation, spacing, shape = CASES[name]
     affine = np.eye(4)
@@ -82,18 +87,20 @@ def test_the_grid_knows_where_it_is(tmp_path, name):
     blob = place(shape, spacing, middle + np.array([5.0, -7.0, 0]) / spacing, 7)
     image = 2.0 * place(shape, spacing, middle, 22) + 1.0 * blob
     nib.save(nib.Nifti1Image(image.astype(np.float32), affine), tmp_path / "v.nii")
-    seen = GridPreprocessing(size=(72, 72), clip=(0, 100))({"image": str(tmp_path / "v.nii")})["image"]
+    grid = GridPreprocessing(pixel_spacing=pixel_spacing, size=(72, 72), clip=(0, 100), inside_body=True)
+    seen = grid({"image": str(tmp_path / "v.nii")})["image"]
     bright = np.argwhere(seen[0].numpy() > float(seen.max()) / 2).mean(0)
     world = (seen.affine.numpy() @ [*bright, 1])[:3]
     np.testing.assert_allclose(world, (affine @ [*np.argwhere(blob).mean(0), 1])[:3], atol=0.3)
 
 
-def test_probabilities_come_back_too(tmp_path):
+@pytest.mark.parametrize("pixel_spacing", [1.0, None])
+def test_probabilities_come_back_too(tmp_path, pixel_spacing):
     nib.save(
         nib.Nifti1Image(np.random.default_rng(0).random((20, 24, 3), np.float32), np.diag([2.0, 2, 5, 1])),
         tmp_path / "v.nii",
     )
-    grid = GridPreprocessing(size=(64, 64))
+    grid = GridPreprocessing(pixel_spacing=pixel_spacing, size=(64, 64))
     item = grid({"image": str(tmp_path / "v.nii")})
     item["pred"] = MetaTensor(torch.full((2, 64, 64, 3), 0.7))
     back = Invertd("pred", grid, orig_keys="image", nearest_interp=False)(item)["pred"]

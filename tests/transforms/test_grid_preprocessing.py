@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from monai_wsss.data import cache_folder
 from monai_wsss.errors import InputError
 from monai_wsss.transforms import GridPreprocessing
 
@@ -47,6 +48,45 @@ def test_parameters_are_plain_and_complete():
     grid = GridPreprocessing(pixel_spacing=2, size=(128, 96), clip=(1, 99))
     expected = {"version": 1, "pixel_spacing": 2.0, "size": [128, 96], "clip": [1.0, 99.0]}
     assert json.loads(json.dumps(grid.parameters)) == grid.parameters == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "extra"),
+    [
+        ({"inside_body": True}, {}),  # the defaults add nothing: older caches stay valid
+        ({"voi": False, "resample": False}, {}),
+        ({"inside_body": False}, {"inside_body": False}),
+        ({"pixel_spacing": None}, {"pixel_spacing": None, "inside_body": False}),
+        ({"pixel_spacing": None, "inside_body": True}, {"pixel_spacing": None}),
+    ],
+)
+def test_parameters_tell_the_options_apart(options, extra):
+    default = {"version": 1, "pixel_spacing": 1.0, "size": [256, 256], "clip": [0.5, 99.5]}
+    assert GridPreprocessing(**options).parameters == default | extra
+
+
+@pytest.mark.parametrize(("voi", "resample"), [(True, False), (False, True), (True, True)])
+def test_options_of_reading_reach_the_reader_and_the_parameters(voi, resample):
+    grid = GridPreprocessing(voi=voi, resample=resample)
+    reader = grid.transforms[0]
+    assert (reader.voi, reader.resample) == (voi, resample)
+    found = {name: value for name, value in grid.parameters.items() if name in ("voi", "resample")}
+    assert found == {name: True for name, wanted in (("voi", voi), ("resample", resample)) if wanted}
+
+
+def test_an_old_cache_keeps_its_name():
+    # worked out with the version that had no other options
+    assert cache_folder("data", GridPreprocessing(pixel_spacing=2, size=(128, 96)).parameters).name == "c6ff30396d9f"
+
+
+def test_a_film_without_pixel_size_is_fitted_whole(tmp_path):
+    film = np.random.default_rng(0).uniform(100, 200, (50, 100, 1)).astype(np.float32)
+    film[10:20, 30:80] = 0  # lungs as dark as air: in the body mask they would be holes or nothing
+    out = GridPreprocessing(pixel_spacing=None, size=(32, 32))({"image": write(tmp_path / "v.nii", film)})["image"]
+    # 100 pixels on 32: pixels of 3.125, so 16 of the 32 rows are film, the rest its minimum
+    assert out.shape == (1, 32, 32, 1) and out.meta["body_cropped_mm"] == 0
+    assert float(out[0, :8].max()) == pytest.approx(float(out.min()), abs=1e-5) and float(out[0, 8:24].mean()) > -0.1
+    assert out.meta["body_box"] == [[0, 49], [0, 99]]
 
 
 def test_bad_files_are_refused_in_one_line(tmp_path, capfd):

@@ -1,4 +1,7 @@
+from pathlib import Path
+
 import numpy as np
+import pydicom
 import pytest
 import torch
 from monai.data import MetaTensor
@@ -46,6 +49,41 @@ def test_one_metal_voxel_does_not_set_the_scale():
 
 def test_body_box():
     assert normalize(head()).meta["body_box"] == [[8, 31], [10, 25]]
+
+
+def film():
+    """Shoulders and abdomen bright, lungs as dark as the air beside the neck, and open to it: no holes to fill."""
+    array = np.random.default_rng(0).uniform(180, 200, (1, 40, 40, 1)).astype(np.float32)
+    array[0, :, :6] = 5
+    array[0, 4:16, 6:28] = array[0, 24:36, 6:28] = 5
+    array[0, 6:14, 8:26], array[0, 26:34, 8:26] = 20, 30
+    return array
+
+
+def test_lungs_of_a_chest_film_keep_their_grey_values():
+    inside, whole = normalize(film()), normalize(film(), inside_body=False)
+    # the body mask leaves the lungs out, so that clipping makes them one black: this is why projections do without
+    assert inside[0, 8, 10, 0] == inside[0, 28, 10, 0] == inside.min()
+    air, first, second = whole[0, 20, 0, 0], whole[0, 8, 10, 0], whole[0, 28, 10, 0]
+    assert air < first < second
+    assert whole.meta["body_box"] == [[0, 39], [0, 39]]
+    array = film().astype(np.float64)
+    clipped = np.clip(array, *np.percentile(array, (0.5, 99.5)))
+    np.testing.assert_allclose(whole.numpy(), (clipped - clipped.mean()) / clipped.std(), atol=1e-4)
+
+
+FILMS = sorted((Path(__file__).parents[2] / "../shared/data/cxr_nih/dicom").glob("*.dcm"))
+
+
+@pytest.mark.skipif(not FILMS, reason="shared/data/cxr_nih is not there")
+def test_real_chest_films_keep_their_lungs():
+    for path in FILMS[::40]:
+        pixels = pydicom.dcmread(path).pixel_array.astype(np.float32)
+        out = normalize(np.ascontiguousarray(pixels.T)[None, ..., None], inside_body=False)
+        # at most the .5 % that clipping takes and a black frame are at the lowest value
+        black = float((pixels <= np.percentile(pixels, 0.5)).mean())
+        assert float((out == out.min()).float().mean()) == pytest.approx(black, abs=1e-3)
+        assert float(out.mean()) == pytest.approx(0, abs=1e-3) and float(out.std()) == pytest.approx(1, abs=1e-3)
 
 
 def test_binary_volume_stays_finite():

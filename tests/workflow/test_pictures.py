@@ -23,6 +23,7 @@ def dataset(*rows):
     [
         ([[0, 1, 1, 1, 0]], [("0", 2)]),
         ([[0, 0], [-1, 1]], [("1", 1)]),  # negatives have none; unknown is no positive
+        ([[0, 0.5, 0.4]], [("0", 1)]),  # soft labels count from a half
         ([[1]] * 6, [("0", 0), ("1", 0), ("2", 0), ("3", 0)]),
         ([[0], [-1]], []),
         ([], []),
@@ -30,6 +31,12 @@ def dataset(*rows):
 )
 def test_middle_positive_slice_of_the_first_cases(rows, expected, tmp_path):
     assert [(case.case, index) for case, index in picture_slices(dataset(*rows), tmp_path)] == expected
+
+
+def test_names_burned_into_the_image_are_never_shown(tmp_path):
+    cases = [Case("x.nii", str(i), str(i), (1,), ((1,),), burned_in=i < 2) for i in range(3)]
+    shown = picture_slices(PreparedDataset(("a",), validation=tuple(cases)), tmp_path)
+    assert [case.case for case, _ in shown] == ["2"]
 
 
 def test_a_volume_labelled_as_a_whole_shows_its_middle(tmp_path):

@@ -4,6 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import torch
 from monai.transforms import Compose
 
 from monai_wsss.errors import InputError
@@ -44,6 +45,13 @@ def test_kept_are_pure_negatives_and_positives_with_a_mask(items):
     assert "pseudo_masks/refined/c.npy" in item["refined"][0] and "pseudo_masks/crf/c.npy" in item["crf"][0]
 
 
+def test_soft_labels_are_positive_from_one_half_and_negative_at_zero_alone(items):
+    rows = [[0.5, 0], [0.4, 0.9], [0.4, 0], [0, 0], [0.1, 0.1], [0.7, -1], [0.3, -1], [0.6, 0]]
+    found = items({"c": (rows, range(7))})
+    # 0, 1, 5: a class from .5 on; 3: all absent; 2, 4, 6: in between; 7: positive without a mask
+    assert names(found) == [("c", 0), ("c", 1), ("c", 3), ("c", 5)]
+
+
 @pytest.mark.parametrize("kind", ["refined", "crf"])
 def test_a_positive_slice_with_one_empty_mask_is_left_out(items, place, tmp_path, grid, kind):
     assert names(items({"c": ([[1, 0], [1, 0], [0, 0]], [0, 1])})) == [("c", 0), ("c", 1), ("c", 2)]
@@ -81,6 +89,13 @@ def test_missing_masks_are_named(items):
         items({"c": ([[1, 0]], [0]), "d": ([[0, 0]], [])}, missing=["d"])
 
 
+class Mean(torch.nn.Module):
+    """The logit is the mean of the slice."""
+
+    def forward(self, image):
+        return image.mean(dim=(2, 3))
+
+
 @pytest.fixture
 def classify(write_cached, place):
     def make(training, validation):
@@ -97,6 +112,23 @@ def classify(write_cached, place):
 def test_the_classifier_takes_every_slice_with_a_known_label(classify):
     training, validation = classify([[1, 0], [0, 1], [-1, 0], [-1, -1]], [[1, 1]])
     assert training == [("training", 0), ("training", 1), ("training", 2)] and validation == [("validation", 0)]
+
+
+def test_the_classifier_takes_soft_labels(classify):
+    training, validation = classify([[0.6, 0], [0, 0.5], [0.2, -1], [-1, -1]], [[0.9, 0.1]])
+    assert training == [("training", 0), ("training", 1), ("training", 2)] and validation == [("validation", 0)]
+
+
+def test_validation_scores_count_hard_labels_alone(write_cached, place):
+    """Mean intensity is the logit. Hard are -2 absent and 1 present; the others would spoil every score."""
+    values, rows = (-2.0, 1.0, 3.0, -5.0, 4.0), [[0], [1], [0.4], [0.6], [-1]]
+    volume = np.ones((5, 1, 8, 8)) * np.reshape(values, (5, 1, 1, 1))
+    write_cached(["a"], training={"t": (volume, rows)}, validation={"v": (volume, rows)})
+    stage = ClassifyStage(Mean(), Compose([]), 1, 2, 0.1, labels=["a"], **place)
+    scores = stage._validation_scores(stage.items("validation"))
+    # sigmoid(-2) = .1192, sigmoid(1) = .7311: gaps .1192 and .2689
+    assert scores["val_auc"] == 1 and scores["val_f1"] == 1
+    assert scores["val_ece"] == pytest.approx((0.1192 + 0.2689) / 2, abs=1e-4)
 
 
 def test_validation_may_lack_a_class_but_not_all(classify):
@@ -124,6 +156,8 @@ def test_another_backbone_of_the_same_name_is_another_input(write_cached, place,
         ([[1, 1], [0, 0]], [], "no labelled slice in validation"),
         ([[1, 0], [0, 0]], [[1, 0]], "no positive slice of class b in training"),
         ([[1, 1], [1, 0]], [[1, 0]], "no negative slice of class a in training"),
+        ([[0.4, 0.1], [0, 0]], [[1, 1]], "no positive slice in training"),
+        ([[1, 1], [0.2, 0]], [[1, 0]], "no negative slice of class a in training"),
     ],
 )
 def test_what_cannot_be_learned_is_said_in_one_line(classify, training, validation, message):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from monai_wsss.transforms import GridPreprocessing
 from monai_wsss.workflow import RefineStage
 
 refine = importlib.import_module("monai_wsss.workflow.refine")
@@ -100,6 +101,20 @@ def test_crf_follows_the_image(stage):
 def test_air_around_the_body_is_no_lesion(stage, inside, pixels):
     (refined, _), _ = masks(stage(np.ones((2, 1, 8, 8)), inside_body=inside, **OFF))
     assert refined.sum() == 2 * pixels
+
+
+class TestImagesWithoutAPixelSize:
+    """Chest films and pictures: fitted to the grid, all of them body."""
+
+    @pytest.fixture
+    def grid(self):
+        return GridPreprocessing(pixel_spacing=None, size=(8, 8))
+
+    def test_widths_are_pixels_and_no_air_is_looked_for(self, stage):
+        stage_ = stage(np.ones((2, 1, 8, 8)), inside_body=True, **OFF)
+        assert (stage_.crf["sxy_gaussian"], stage_.crf["sxy_bilateral"]) == (3.0, 20.0)
+        (refined, _), _ = masks(stage_)
+        assert refined.sum() == 2 * 64
 
 
 @pytest.mark.parametrize("inside", [True, False])

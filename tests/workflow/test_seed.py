@@ -72,6 +72,13 @@ def test_the_classifier_opens_it_in_the_test_split_whatever_the_labels(run, rows
     assert opened(maps["c"]) == [[True, False], [True, True], [False, True]]
 
 
+def test_soft_labels_open_the_gate_from_one_half(run):
+    rows = [[0.5, 0.49], [0.8, -1], [0.1, 0.999]]
+    maps, summary, _ = run(training={"c": (ramp(5, 5, 5), rows)})
+    assert opened(maps["c"]) == [[True, False], [True, False], [False, True]]
+    assert summary == {"slices": 3, "slices_with_maps": 3}
+
+
 def test_gate_probability(run):
     # sigmoid(.5) = .62, sigmoid(-.5) = .38
     maps, summary, _ = run(gate=0.65, test={"c": (ramp(0.05, 2), [[1, 1]] * 2)})

@@ -14,11 +14,14 @@ mlflow = pytest.importorskip("mlflow")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A run folder whose store is made once: that takes seconds."""
+    """A run folder whose store is made once, from another working directory: that takes seconds."""
     folder = tmp_path_factory.mktemp("tracked") / "my_run"
     folder.mkdir()
-    with Tracker("auto", folder, "first") as tracker:
-        tracker.log_params({"epochs": 3, "name": "x"})
+    (folder.parent / "DOE_JANE").mkdir()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(folder.parent / "DOE_JANE")
+        with Tracker("auto", folder, "first") as tracker:
+            tracker.log_params({"epochs": 3, "name": "x"})
     return folder
 
 
@@ -41,6 +44,12 @@ def test_parent_and_child(folder):
     assert child.data.params == {"epochs": "3", "name": "x"}
     assert child.info.status == parent.info.status == "FINISHED"
     assert Manifest(folder).content["mlflow"] == {"uri": "auto", "run": parent.info.run_id}
+
+
+def test_the_store_notes_no_place_but_its_own(folder):
+    """MLflow would write the working directory down, which may be a folder of the user's studies."""
+    assert b"DOE_JANE" not in (folder / "mlruns.db").read_bytes()
+    assert list((folder.parent / "DOE_JANE").iterdir()) == []
 
 
 def test_later_stages_join_the_same_parent(folder):

@@ -1,0 +1,159 @@
+"""Which volume goes with which rows, and whose it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from monai_wsss.data import (
+    LabelsTable,
+    Pseudonyms,
+    Row,
+    SeriesRule,
+    Skipped,
+    Volume,
+    case_name,
+    join_groups,
+    match_rows,
+)
+from monai_wsss.data.discovery import LEFT_OUT
+from monai_wsss.data.mapping_table import MappingRow
+from monai_wsss.data.series_rule import candidates
+from monai_wsss.data.withdrawn import read_withdrawn
+from monai_wsss.errors import InputError
+from monai_wsss.workflow.prepare_report import PrepareReport
+
+_SHOWN = 8  # kinds of series in a message
+
+
+@dataclass(frozen=True)
+class LabelledVolume:
+    """A volume with its rows: `patient` and `volume.case` are names in clear, `case` is the name that is written."""
+
+    volume: Volume
+    rows: list[Row]
+    patient: str
+    case: str
+
+    @property
+    def site(self) -> str | None:
+        """The table's site of the volume."""
+        return next((row.site for row in self.rows if row.site), None)
+
+    @property
+    def date(self) -> str | None:
+        """Study date, ISO: the table's, else the header's; None if neither has one."""
+        dates = [row.date for row in self.rows if row.date]
+        header = self.volume.tags.study_date if self.volume.tags else ""
+        if not dates and len(header) == 8 and header.isdigit():
+            dates = [f"{header[:4]}-{header[4:6]}-{header[6:]}"]
+        return max(dates, default=None)
+
+
+def choose(
+    volumes: Sequence[Volume],
+    table: LabelsTable,
+    rule: SeriesRule | None,
+    copy_to_all: bool,
+    names: Pseudonyms,
+    report: PrepareReport,
+) -> list[LabelledVolume]:
+    """Return the volumes that fit the rule and have rows; report what did not match."""
+    chosen = [volume for volume in volumes if rule is None or rule.fits(volume)]
+    if not chosen:
+        raise InputError(f"no series fits the rule {rule}; there are: {'; '.join(candidates(volumes)[:_SHOWN])}")
+    report.flow.exclude([LEFT_OUT] * (len(volumes) - len(chosen)), "volumes")
+    matches = match_rows(table, chosen, copy_to_all)
+    if matches.ambiguous_rows and rule is None and not copy_to_all:
+        meant = {v.case: v for row in matches.ambiguous_rows for v in matches.candidates[row.line]}
+        raise InputError(
+            f"{len(matches.ambiguous_rows)} rows of {table.path.name} mean several volumes each; choose with --series, "
+            f'such as "SeriesDescription~flair", or all; there are: '
+            f"{'; '.join(candidates(list(meant.values()))[:_SHOWN])}"
+        )
+    report.matched_by = matches.key
+    report.notes += matches.notes
+    if matches.other_patients:
+        report.notes.append(f"{matches.other_patients} volumes name another patient in the header than in the table")
+    report.rows_outside += matches.outside
+    report.rows_without_file = [str(row) for row in matches.rows_without_file]
+    report.ambiguous_rows = [str(row) for row in matches.ambiguous_rows]
+    report.contradicting_rows = [str(row) for row in matches.contradicting_rows]
+    report.files_without_row = [report.file(volume.path) for volume in matches.volumes_without_row]
+    report.flow.exclude(["no row in the labels table"] * len(matches.volumes_without_row), "volumes")
+    found, twice = [], []
+    for volume in chosen:
+        rows = matches.rows.get(volume.case)
+        if not rows:
+            continue
+        if len({row.patient for row in rows if row.patient}) > 1:
+            twice.append(Skipped(case_name(volume, names), "its rows name several patients"))
+            continue
+        found.append(LabelledVolume(volume, rows, matches.patients[volume.case], case_name(volume, names)))
+    report.skip_cases(twice)
+    named = (row.patient for item in found for row in item.rows)
+    if all(item.patient == item.volume.case for item in found) and not any(named):
+        report.notes.append("Neither the table nor the headers name patients: each file counts as a patient of its own")
+    return _one_name_a_person(found)
+
+
+def _one_name_a_person(found: list[LabelledVolume]) -> list[LabelledVolume]:
+    """Join the IDs that one person goes by: in the table, in the headers, through the group column."""
+    pairs: list[tuple[str, str | None]] = []
+    for item in found:
+        header = item.volume.tags.patient if item.volume.tags else ""
+        pairs.append((item.patient, f"header {header}" if header else None))
+        pairs += [(item.patient, f"group {row.group}") for row in item.rows if row.group]
+    person = join_groups(pairs)
+    return [replace(item, patient=person[item.patient]) for item in found]
+
+
+def without_withdrawn(
+    found: list[LabelledVolume], names: Pseudonyms, out: Path, report: PrepareReport
+) -> list[LabelledVolume]:
+    """Leave out patients that `forget` removed, under whichever name they come back."""
+    withdrawn = read_withdrawn(out)
+    gone = {*withdrawn, *(case for cases in withdrawn.values() for case in cases)}
+    patients = {
+        item.patient
+        for item in found
+        if {item.case, names.patient(item.patient), *(names.patient(row.patient) for row in item.rows)} & gone
+    }
+    kept = [item for item in found if item.patient not in patients]
+    if len(kept) < len(found):
+        report.notes.append(f"{len(patients)} withdrawn patients left out (withdrawn.json)")
+        report.flow.exclude(["withdrawn"] * (len(found) - len(kept)), "volumes")
+    return kept
+
+
+def mapping_rows(
+    volumes: Sequence[Volume],
+    unreadable: Sequence[Skipped],
+    found: Sequence[LabelledVolume],
+    split_of: Mapping[str, str],
+    report: PrepareReport,
+) -> list[MappingRow]:
+    """One row for every volume and unreadable file, in clear."""
+    used = {item.volume.case: item for item in found}
+    reasons = {item.file: item.reason for item in report.skipped}
+    rows = []
+    for volume in volumes:
+        item, tags, name = used.get(volume.case), volume.tags, case_name(volume, report.names)
+        reason = reasons.get(name) or reasons.get(report.file(volume.path))
+        rows.append(
+            MappingRow(
+                case=name,
+                patient=report.names.patient(item.patient) if item else "",
+                patient_id=item.patient if item else (tags.patient if tags else ""),
+                name=volume.case,
+                study_uid=tags.study if tags else "",
+                series_uid=tags.series if tags else "",
+                accession=tags.accession if tags else "",
+                path=str(volume.path),
+                status=split_of.get(name, "") or reason or "not labelled, or left out by the series rule",
+            )
+        )
+    return rows + [
+        MappingRow(case=report.file(item.file), path=str(item.file), status=item.reason) for item in unreadable
+    ]

@@ -1,0 +1,148 @@
+"""A bundle's own batches, from its own configs: a lesion of a class "left" never lies on the right."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigParser
+
+from monai_wsss.transforms import GridPreprocessing
+
+CONFIGS = sorted(Path(__file__).parents[2].glob("bundles/*/configs/classify.yaml"))
+LEFT, RIGHT = "left lesion", "right lesion"
+SIZE = 64
+
+
+@pytest.fixture
+def grid():
+    return GridPreprocessing(pixel_spacing=2.0, size=(SIZE, SIZE))
+
+
+def dot(x, y):
+    image = np.zeros((SIZE, SIZE))
+    image[x - 2 : x + 3, y - 2 : y + 3] = 1
+    return image
+
+
+def slice_(side):
+    """Three channels: the forehead, the lesion, the middle; the first axis points to the left, the second backwards."""
+    return np.stack([dot(32, 20), dot(32 + 10 * side, 34), dot(32, 32)])
+
+
+def side_of(image):
+    """+1 left, -1 right, whatever the turn, shift and scale: on which side of the line from the middle to the forehead.
+
+    With the forehead at (0, -12) and a left lesion at (10, 2) from the middle: 0 * 2 - (-12) * 10 = 120 > 0.
+    """
+    forehead, lesion, middle = (
+        torch.nonzero(channel > (channel.min() + channel.max()) / 2).double().mean(dim=0) for channel in image
+    )
+    (fx, fy), (x, y) = forehead - middle, lesion - middle
+    return int(torch.sign(fx * y - fy * x))
+
+
+@pytest.fixture
+def study(write_cached, place, tmp_path):
+    """Slices with the lesion on the left or on the right, by side; labelled so, and with masks of label k + 1."""
+
+    def make(labels, sides):
+        rows = [[float({LEFT: 1, RIGHT: -1}[label] == side) for label in labels] for side in sides]
+        volume = np.stack([slice_(side) for side in sides])
+        write_cached(labels, training={"c": (volume, rows)}, validation={"v": (volume, rows)})
+        for kind in ("refined", "crf"):
+            folder = tmp_path / "run" / "pseudo_masks" / kind
+            folder.mkdir(parents=True)
+            masks = [volume[i, 1] * (np.argmax(row) + 1) * max(row) for i, row in enumerate(rows)]
+            for case in "cv":
+                np.save(folder / f"{case}.npy", np.stack(masks).astype(np.uint8))
+        return {key: value for key, value in place.items() if key != "preprocessing"}
+
+    return make
+
+
+def parsed(path, labels, place, careless=False):
+    """The config as the pipeline sets it; `careless` puts MONAI's flips in the place of ours."""
+    parser = ConfigParser(ConfigParser.load_config_file(str(path)))
+    parser.update({"labels": labels, "pixel_spacing": 2.0, "size": [SIZE, SIZE], **place})
+    parser.update({k: v for k, v in {"classifier_depth": 18, "noise_prob": 0.0}.items() if k in parser})
+    if careless:
+        where = "augmentation" if path.stem == "classify" else "train#preprocessing"
+        for transform in parser[where]["transforms"]:
+            if transform["_target_"].endswith("RandMirrord"):
+                transform["_target_"] = "RandFlipd"
+                for name in ("labels", "label_keys"):
+                    transform.pop(name, None)
+    return parser
+
+
+def classifier_batches(path, labels, place, epochs, **options):
+    """`(image, claimed sides)` of the classifier's batches."""
+    stage = parsed(path, labels, place, **options).get_parsed_content("stage")
+    stage.transform.set_random_state(0)
+    for _ in range(epochs):
+        for batch in stage._loader(stage.items("training")):
+            for image, classes in zip(batch["image"], batch["classes"], strict=True):
+                yield image, [{LEFT: 1, RIGHT: -1}[labels[k]] for k in range(len(labels)) if classes[k] == 1]
+
+
+def segmenter_batches(path, labels, place, epochs, **options):
+    """`(image, claimed sides)` of the segmenter's batches: the sides are what the label maps say."""
+    path = path.with_name("train.yaml")
+    loader = parsed(path, labels, place, **options).get_parsed_content("train#dataloader")
+    loader.dataset.transform.set_random_state(0)
+    for _ in range(epochs):
+        for batch in loader:
+            for image, label in zip(batch["image"], batch["label"], strict=True):
+                lesion = label[0] > 0
+                assert torch.equal(label[0], label[1])
+                assert not lesion.any() or (image[1][lesion] > 0.5).float().mean() > 0.8  # the map lies on its lesion
+                yield image, [{LEFT: 1, RIGHT: -1}[labels[int(v) - 1]] for v in label.unique() if v > 0]
+
+
+both = pytest.mark.parametrize("batches", [classifier_batches, segmenter_batches])
+every = pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.parents[1].name)
+
+
+@both
+@every
+def test_no_lesion_is_on_the_wrong_side(study, path, batches):
+    place = study([LEFT, RIGHT], [1, -1] * 16)
+    seen = [(side_of(image), claimed) for image, claimed in batches(path, [LEFT, RIGHT], place, epochs=3)]
+    assert len(seen) == 96 and {side for side, _ in seen} == {1, -1}
+    assert all(claimed == [side] for side, claimed in seen)
+
+
+@both
+@every
+def test_the_same_check_finds_careless_flips(study, path, batches):
+    place = study([LEFT, RIGHT], [1, -1] * 16)
+    found = batches(path, [LEFT, RIGHT], place, epochs=1, careless=True)
+    assert 4 < sum(claimed != [side_of(image)] for image, claimed in found) < 28
+
+
+@both
+@every
+def test_one_side_alone_is_never_mirrored(study, path, batches):
+    place = study([LEFT], [1, -1] * 16)
+    seen = [(side_of(image), claimed) for image, claimed in batches(path, [LEFT], place, epochs=1)]
+    assert all(claimed == ([1] if side == 1 else []) for side, claimed in seen)
+
+
+@pytest.mark.parametrize(
+    ("labels", "order"), [([LEFT, RIGHT], [1, 0]), (["lesion"], [0]), ([LEFT, "cyst", RIGHT], [2, 1, 0])]
+)
+@every
+def test_mirrored_class_maps_know_the_sides(path, labels, order):
+    parser = parsed(path.with_name("seed.yaml"), labels, {"flips": True})
+    assert parser.get_parsed_content("inferer").order == order
+
+
+@every
+def test_mirrored_class_maps_are_refused_where_a_side_lacks_its_partner(path):
+    parser = parsed(path.with_name("seed.yaml"), [LEFT], {"flips": True})
+    with pytest.raises(RuntimeError) as error:
+        parser.get_parsed_content("inferer")
+    assert "flips must be false" in str(error.getrepr(chain=True))
+    parser = parsed(path.with_name("seed.yaml"), [LEFT], {"flips": False})
+    assert parser.get_parsed_content("inferer").flips is False
