@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Collection, Iterator
 
 import pandas as pd
 
 from monai_wsss.data.label_values import ABSENT, BLANK, PRESENT, UNCERTAIN, parse_label
-from monai_wsss.data.table_file import plain_name
+from monai_wsss.data.table_text import plain_name, shown
 
 # Columns of 0 and 1 that a reader would not call a finding. Words of a name, see `_words`.
 _MEANINGS = {
@@ -77,7 +76,7 @@ def propose_classes(frame: pd.DataFrame, reserved: Collection[str]) -> tuple[tup
 
 def count_note(column: pd.Series) -> str:
     """Return how many rows say present, absent, uncertain, nothing or something else."""
-    return f"Class {column.name!r}: {_counts(label_codes(column))}"
+    return f"Rows of class {column.name!r}: {_counts(label_codes(column))}"
 
 
 def label_codes(column: pd.Series) -> pd.Series:
@@ -102,21 +101,22 @@ def spread_findings(frame: pd.DataFrame, reserved: Collection[str]) -> tuple[pd.
         listed = _LISTS.search(column) and frame[column].str.contains("|", regex=False).any()
         if column in reserved or not (listed or plain_name(column) == "findinglabels"):
             continue
-        lists = frame[column].str.split("|").map(lambda entries: [entry.strip() for entry in entries])
-        entries = Counter(entry for cell in lists for entry in cell if entry)
+        lists = frame[column].map(_entries)
+        entries = sorted({entry for cell in lists for entry in cell})
         taken = {plain_name(name) for name in frame.columns}
-        if len(entries) > _LIST_WORDS or any(plain_name(entry) in taken or not shown(entry, 40) for entry in entries):
+        good = (plain_name(e) not in taken and parse_label(e) is None and shown(e, 40) for e in entries)
+        if len(entries) > _LIST_WORDS or not all(good):
             continue
-        for entry in sorted(entries):
-            frame = frame.assign(**{entry: [("1" if entry in cell else "0") if any(cell) else "" for cell in lists]})
         frame = frame.drop(columns=column)
+        for entry in entries:
+            frame[entry] = [("1" if entry in cell else "0") if cell else "" for cell in lists]
         notes.append(f"Column {column!r} lists findings: each becomes a column, absent where it is not listed")
     return frame, notes
 
 
-def shown(text: str, length: int = 15) -> str:
-    """Return `text` in quotes if it may be repeated: short, and without the digits of an identifier or a date."""
-    return repr(text) if len(text) <= length and sum(map(str.isdigit, text)) < 5 else ""
+def _entries(cell: str) -> list[str]:
+    entries = (" ".join(entry.split()) for entry in cell.split("|"))
+    return [entry for entry in entries if parse_label(entry) != BLANK]
 
 
 def _odd_values(column: pd.Series, odd: pd.Series) -> str:

@@ -162,7 +162,7 @@ def _read_keys(
     """Return the rows that have a key, and the keys of each."""
     values = {key: frame[column].copy() for key, column in columns.items()}
     for key, column in values.items():
-        rounded = column.str.fullmatch(_ROUNDED)
+        rounded = column.map(lambda text: _ROUNDED.fullmatch(text) is not None)
         if rounded.any():
             held = f"{_rows(rounded)} with a number that a spreadsheet has rounded, like 1.23E+12"
             problems.append(f"Column {columns[key]!r}: {held}; format the column as text and export it again")

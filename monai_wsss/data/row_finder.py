@@ -54,7 +54,7 @@ class RowFinder:
             elif hits and found and other in _ONE_PER_VOLUME:
                 found -= self._claimed[other] | self._tagged[other]
                 denied = not found
-            elif hits and found and other != "ID":
+            elif hits and found:
                 found, denied = frozenset(), True
         for other, hits in others.items():
             if not hits and found and other in _ONE_PER_VOLUME:
@@ -83,7 +83,7 @@ class RowFinder:
     def notes(self) -> list[str]:
         """Return what was assumed."""
         return [
-            f"{number} different values of {key} match once the leading zeros that the table lacks are put back"
+            f"Leading zeros that the table lacks are put back in {number} value{'s' * (number > 1)} of {key}"
             for key, number in self._zeros.items()
             if number
         ]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from monai_wsss.data.table_file import plain_name
+from monai_wsss.data.table_text import listed, plain_name
 from monai_wsss.data.volume import Volume
 from monai_wsss.errors import InputError
 
@@ -43,11 +43,11 @@ def find_slice_column(
     found = {column: _CONVENTION[plain_name(column)] for column in columns if plain_name(column) in _CONVENTION}
     if given == "SOPInstanceUID" or (given is None and not found and sop_column):
         if sop_column is None:
-            raise InputError(f"{path}: no column SOPInstanceUID for the slice key (found {', '.join(columns)})")
+            raise InputError(f"{path}: no column SOPInstanceUID for the slice key (found {listed(columns)})")
         return sop_column, "SOPInstanceUID", {*found, sop_column}
     if not found:
         if given:
-            raise InputError(f"{path}: no column names slices for the slice key {given} (found {', '.join(columns)})")
+            raise InputError(f"{path}: no column names slices for the slice key {given} (found {listed(columns)})")
         return None, "", set()
     order = [given or "InstanceNumber", *(["1-based", "0-based", ""] if given != "InstanceNumber" else [])]
     column = next((name for key in order for name in found if found[name] == key), next(iter(found)))

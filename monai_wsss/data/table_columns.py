@@ -9,12 +9,11 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from monai_wsss.data.class_columns import shown
 from monai_wsss.data.slice_key import find_slice_column
-from monai_wsss.data.table_file import plain_name
+from monai_wsss.data.table_text import listed, plain_name, shown
 from monai_wsss.errors import InputError
 
-# Most specific first. ID stands for columns that may hold any of the others.
+# Most specific first. ID stands for columns that may hold any of the others; it counts if there is no other.
 KEYS = (
     "SOPInstanceUID",
     "file",
@@ -117,6 +116,8 @@ class Columns(NamedTuple):
         others = [column for column in frame.columns if plain_name(column) not in named]
         roles, reserved = _find_roles(others)
         keys = {key: roles[key] for key in KEYS if key in roles}
+        if len(keys) > 1 and "ID" in keys:  # beside a real key, "case" may as well mean case and control
+            reserved.discard(keys.pop("ID"))
         if not keys:
             raise InputError(
                 f"{path}: no key column; name one file, SeriesInstanceUID, StudyInstanceUID, AccessionNumber or "
@@ -149,9 +150,3 @@ def _find_split_column(path: Path, frame: pd.DataFrame, own: str | None, name: s
         held = ", ".join(filter(None, map(shown, strange[:5]))) or "other values"
         raise InputError(f"{path}: column {column!r} holds {held}; use train, val and test")
     return column
-
-
-def listed(names: Iterable[str], most: int = 30) -> str:
-    """Return the first names and how many more there are."""
-    names = list(names)
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

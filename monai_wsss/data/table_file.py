@@ -16,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 
+from monai_wsss.data.table_text import listed, plain_name
 from monai_wsss.errors import InputError
 
 _SEPARATORS = ",;\t|"
@@ -26,11 +27,6 @@ _BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplemented
 _BROKEN_XLSX = (*_BROKEN_ZIP, LookupError, ValueError, TypeError, AttributeError, SyntaxError)
 
 Lines = list[tuple[int, list[str]]]  # line or row number, cells
-
-
-def plain_name(text: str) -> str:
-    """Return a column's name without case, spaces and punctuation, as names are compared."""
-    return "".join(re.findall(r"[^\W_]+", text.casefold()))
 
 
 def read_table(path: str | Path, sheet: str | None = None, known: Collection[str] = ()) -> pd.DataFrame:
@@ -203,7 +199,7 @@ def _frame(path: Path, lines: Lines, known: Collection[str], narrow: bool = Fals
     names = [" ".join(name.split()) for name in header]
     twice = [name for name, number in Counter(name.casefold() for name in names if name).items() if number > 1]
     if twice:
-        raise InputError(f"{path}: more than one column is called {', '.join(twice)}; rename them")
+        raise InputError(f"{path}: more than one column is called {listed(twice)}; rename them")
     long = [line for line, cells in lines if any(cells[len(header) :])]
     if long and narrow:
         raise InputError(

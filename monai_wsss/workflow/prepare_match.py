@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from monai_wsss.errors import InputError
 from monai_wsss.workflow.prepare_report import PrepareReport
 
 _SHOWN = 8  # kinds of series in a message
+_MOST_IDS = 2  # of one person
 
 
 @dataclass(frozen=True)
@@ -95,15 +97,25 @@ def choose(
     named = (row.patient for item in found for row in item.rows)
     if all(item.patient == item.volume.case for item in found) and not any(named):
         report.notes.append("Neither the table nor the headers name patients: each file counts as a patient of its own")
-    return _one_name_a_person(found)
+    return _one_name_a_person(found, report)
 
 
-def _one_name_a_person(found: list[LabelledVolume]) -> list[LabelledVolume]:
-    """Join the IDs that one person goes by: in the table, in the headers, through the group column."""
+def _one_name_a_person(found: list[LabelledVolume], report: PrepareReport) -> list[LabelledVolume]:
+    """Join the IDs that one person goes by: in the table, in the headers, through the group column.
+
+    A header's name that stands for many of the table's patients is a placeholder, such as ANONYMOUS, and joins nobody.
+    """
+    of_header: dict[str, set[str]] = defaultdict(set)
+    for item in found:
+        if item.volume.tags is not None and item.volume.tags.patient:
+            of_header[item.volume.tags.patient].add(item.patient)
+    placeholders = {header for header, patients in of_header.items() if len(patients) > _MOST_IDS}
+    if placeholders:
+        report.notes.append("The headers name many of the table's patients alike; the table's names are taken")
     pairs: list[tuple[str, str | None]] = []
     for item in found:
         header = item.volume.tags.patient if item.volume.tags else ""
-        pairs.append((item.patient, f"header {header}" if header else None))
+        pairs.append((item.patient, f"header {header}" if header and header not in placeholders else None))
         pairs += [(item.patient, f"group {row.group}") for row in item.rows if row.group]
     person = join_groups(pairs)
     return [replace(item, patient=person[item.patient]) for item in found]

@@ -138,7 +138,8 @@ class PrepareReport:
         )
         cases, patients = sum(self.cases.values()), sum(self.patients.values())
         lines = [
-            f"Prepared {_some(cases, 'case')} ({_some(self.slices, 'slice')}) of {_some(patients, 'patient')} in {self.out}.",
+            f"Prepared {_some(cases, 'case')} ({_some(self.slices, 'slice')}) of {_some(patients, 'patient')} "
+            f"in {self.out}.",
             f"Matched by {self.matched_by}; split by {self.split_by}: {sizes}.",
         ]
         for label in self.labels:

@@ -1,6 +1,7 @@
 """MLflow tracking: one parent run a run folder, one child a stage, none left RUNNING."""
 
 import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -62,7 +63,8 @@ class Tracker:
             number = experiment.experiment_id
         manifest = Manifest(self.run_folder)
         record = manifest.content.get("mlflow", {})
-        if record.get("uri") == self.uri and self._has(record["run"]):
+        uri = re.sub(r"//[^/@]*@", "//", self.uri)  # without a password: the run folder may be handed on
+        if record.get("uri") == uri and self._has(record["run"]):
             self.parent = record["run"]
             for stale in self.client.search_runs([number], f"tags.`mlflow.parentRunId` = '{self.parent}'"):
                 if stale.info.status == "RUNNING":  # a process that was killed could not end its run
@@ -70,7 +72,7 @@ class Tracker:
             self.client.update_run(self.parent, status="RUNNING")
         else:
             self.parent = self.client.create_run(number, run_name=self.run_folder.name).info.run_id
-            manifest.set(mlflow={"uri": self.uri, "run": self.parent})
+            manifest.set(mlflow={"uri": uri, "run": self.parent})
         tags = {"mlflow.parentRunId": self.parent}
         self.child = self.client.create_run(number, tags=tags, run_name=self.stage).info.run_id
 

@@ -13,6 +13,8 @@ import torch
 from monai.bundle import run as monai_bundle_run
 from monai.bundle import verify_net_in_out
 
+from monai_wsss.data import Pseudonyms
+
 STAGES = ["classify", "seed", "refine", "train", "inference", "evaluate"]
 WRITES = {
     "classify": "classifier/model.pt",
@@ -114,7 +116,7 @@ def test_exported_bundle_infers_a_plain_folder_as_the_run_did(exported, whole, t
     shutil.copy(whole.study / "images" / f"{test_case}.nii.gz", images)
     (images / "broken.nii.gz").write_bytes(b"no gzip")
     config = exported / "configs" / "inference.yaml"
-    bundle_run(config, dataset_dir=str(images), output_dir=str(tmp_path / "out"))
+    bundle_run(config, dataset_dir=str(images), output_dir=str(tmp_path / "out"), keep_names=True)
     mask, source = nib.load(tmp_path / f"out/predictions/{test_case}.nii.gz"), nib.load(images / f"{test_case}.nii.gz")
     expected = nib.load(whole.run / "predictions" / f"{test_case}.nii.gz")
     assert mask.shape == source.shape
@@ -122,7 +124,14 @@ def test_exported_bundle_infers_a_plain_folder_as_the_run_did(exported, whole, t
     np.testing.assert_array_equal(np.asarray(mask.dataobj), np.asarray(expected.dataobj))
     with (tmp_path / "out/predictions/skipped.csv").open() as stream:
         (row,) = csv.DictReader(stream)
-    assert row["file"].endswith("broken.nii.gz")
+    assert row["file"] == "broken.nii.gz"
+
+
+def test_exported_bundle_hashes_names_unless_told_otherwise(exported, whole, test_case, tmp_path):
+    config, source = exported / "configs" / "inference.yaml", whole.study / "images" / f"{test_case}.nii.gz"
+    bundle_run(config, dataset_dir=str(source), output_dir=str(tmp_path / "out"))
+    case = Pseudonyms.open(tmp_path / "out.key").case(test_case)
+    assert [mask.name for mask in (tmp_path / "out" / "predictions").glob("*.nii.gz")] == [f"{case}.nii.gz"]
 
 
 def test_exported_bundle_infers_the_test_split_of_a_prepared_folder(exported, whole, tmp_path, files_of):

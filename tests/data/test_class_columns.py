@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from monai_wsss.data.class_columns import count_note, odd_values, propose_classes, shown, spread_findings
+from monai_wsss.data.class_columns import count_note, odd_values, propose_classes, spread_findings
 
 
 def frame(**columns):
@@ -18,8 +18,8 @@ def test_columns_of_label_words_with_both_answers_are_classes_and_counted():
     )
     assert classes == ("tumour", "oedema")
     assert notes == [
-        "Class 'tumour': 1 present, 1 absent, 1 uncertain, 1 blank",
-        "Class 'oedema': 2 present, 2 absent, 0 uncertain, 0 blank",
+        "Rows of class 'tumour': 1 present, 1 absent, 1 uncertain, 1 blank",
+        "Rows of class 'oedema': 2 present, 2 absent, 0 uncertain, 0 blank",
     ]
 
 
@@ -116,7 +116,7 @@ def test_other_columns_are_left_alone_without_a_word(cells):
 
 
 def test_findings_in_one_column_become_one_class_each():
-    table = frame(key="a b c d", Labels="Effusion|Mass Mass No_Finding _")
+    table = frame(key="a b c d", Labels="Effusion|Mass Mass No_Finding none|")
     spread, notes = spread_findings(table, {"key"})
     assert list(spread.columns) == ["key", "Effusion", "Mass", "No_Finding"]
     assert spread.to_numpy()[:, 1:].tolist() == [["1", "1", "0"], ["0", "1", "0"], ["0", "0", "1"], ["", "", ""]]
@@ -131,6 +131,7 @@ def test_findings_in_one_column_become_one_class_each():
         frame(key="a b", findings="Effusion Mass"),  # no list in it
         frame(key="a b", findings="0012345|Mass Mass"),  # might tell who it is
         frame(key="a b", findings="key|Mass Mass"),  # there is such a column already
+        frame(key="a b", findings="yes|Mass Mass"),
         frame(key="a b", findings="|".join(f"f{n}" for n in range(70)) + " f1"),
     ],
 )
@@ -143,16 +144,8 @@ def test_findings_are_not_looked_for_in_reserved_columns():
     assert spread_findings(table, {"findings"})[0] is table
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [("maybe", "'maybe'"), ("1.5", "'1.5'"), ("12345", ""), ("3.4.1961", ""), ("a long story told", "")],
-)
-def test_what_may_be_repeated(text, said):
-    assert shown(text) == said
-
-
 def test_odd_values_and_counts_of_a_named_column():
     column = frame(x="1 0 perhaps 12.12.1950 -1 _")["x"]
     assert odd_values(column) == "2 values are not understood (line 4: 'perhaps')"
     assert odd_values(frame(x="1 0")["x"]) == ""
-    assert count_note(column) == "Class 'x': 1 present, 1 absent, 1 uncertain, 1 blank, 2 not understood"
+    assert count_note(column) == "Rows of class 'x': 1 present, 1 absent, 1 uncertain, 1 blank, 2 not understood"

@@ -60,6 +60,11 @@ def test_of_two_columns_for_one_key_the_exact_name_counts_and_neither_is_a_class
     assert found.labels == ("x",) and [row.keys for row in found.rows] == [{"PatientID": "P1"}, {"PatientID": "P2"}]
 
 
+def test_case_beside_a_real_key_is_no_key(tmp_path):
+    found = table(tmp_path, "PatientID,case,x\nP1,1,1\nP2,0,0\n")
+    assert found.labels == ("case", "x") and found.rows[0].keys == {"PatientID": "P1"}
+
+
 def test_sheet_of_a_secretary(tmp_path):
     """Title, German words, numbers for accession numbers, dates, ages, sexes, free text, and a total below."""
     book = openpyxl.Workbook()
@@ -108,9 +113,9 @@ def test_chexpert_file_as_it_comes(tmp_path):
     assert all(set(row.keys) == {"file"} for row in found.rows)
     assert found.notes == [
         "Column 'No Finding' means that no class is present; name it in --classes to make it a class",
-        "Class 'Edema': 1 present, 1 absent, 1 uncertain, 1 blank",
-        "Class 'Pneumonia': 1 present, 1 absent, 1 uncertain, 1 blank",
-        "Class 'Support Devices': 2 present, 1 absent, 0 uncertain, 1 blank",
+        "Rows of class 'Edema': 1 present, 1 absent, 1 uncertain, 1 blank",
+        "Rows of class 'Pneumonia': 1 present, 1 absent, 1 uncertain, 1 blank",
+        "Rows of class 'Support Devices': 2 present, 1 absent, 0 uncertain, 1 blank",
         "The patient is taken from the paths in column 'Path'",
     ]
     assert table(tmp_path, CHEXPERT, classes=["no finding"]).labels == ("No Finding",)

@@ -4,7 +4,7 @@ import openpyxl
 import pytest
 
 from monai_wsss.data.table_columns import key_names
-from monai_wsss.data.table_file import plain_name, read_table
+from monai_wsss.data.table_file import read_table
 from monai_wsss.errors import InputError
 
 
@@ -178,10 +178,3 @@ def test_missing_file_and_sheet_of_a_text(tmp_path):
         read_table(tmp_path / "none.csv")
     with pytest.raises(InputError, match="has no sheets"):
         read_table(text_file(tmp_path, "file,x\na,1\n"), sheet="1")
-
-
-@pytest.mark.parametrize(
-    ("name", "plain"), [("Patient ID", "patientid"), ("study_instance-UID ", "studyinstanceuid"), ("Größe", "grösse")]
-)
-def test_names_without_case_and_punctuation(name, plain):
-    assert plain_name(name) == plain

@@ -4,6 +4,7 @@ import base64
 import csv
 import gzip
 import hashlib
+import json
 import logging
 import re
 import shutil
@@ -269,11 +270,11 @@ def command(monkeypatch, capfd):
     return run
 
 
-def test_nothing_that_is_written_or_said_tells_of_anybody(command, tmp_path, monkeypatch, caplog):
+def test_nothing_that_is_written_or_said_tells_of_anybody(command, tmp_path, monkeypatch, caplog, recwarn):
     caplog.set_level(logging.INFO)
     root, out = tmp_path / ROOT, tmp_path / "out"
     people = write_hospital(root)
-    caplog.clear()
+    caplog.clear(), recwarn.clear()
     words = planted(people)
     (out / "temporary").mkdir(parents=True)
     monkeypatch.setattr(tempfile, "tempdir", str(out / "temporary"))
@@ -301,6 +302,8 @@ def test_nothing_that_is_written_or_said_tells_of_anybody(command, tmp_path, mon
     call(
         1, "evaluate", "--pred", run / "predictions", "--truth", root / "masks", "--out", out / "s.json", "--data", data
     )
+    counts = json.loads((out / "scores.json").read_text())["counts"]
+    assert (counts["cases"], counts["missing"], counts["unmatched"], counts["skipped"]) == (8, 6, 0, 0)
     call(0, "export", run, "--out", out / "exported")
     call(0, "scan", root / "images", "--json", out / "scan.json", "--data", data)
     copied = shutil.copytree(data, out / "shrunken")
@@ -328,7 +331,8 @@ def test_nothing_that_is_written_or_said_tells_of_anybody(command, tmp_path, mon
         if path.is_file() and path.suffix in (".json", ".csv", ".txt"):
             assert not [form for form in hashes if form in path.read_bytes()], path
         assert not [form for form in hashes if form in path.name.encode()], path
-    printed = "\n".join([*said, caplog.text, *(str(vars(record)) for record in caplog.records)]).lower()
+    records = [str(vars(record)) for record in caplog.records] + [str(warning.message) for warning in recwarn]
+    printed = "\n".join([*said, caplog.text, *records]).lower()
     printed = printed.replace("qsurname99", "")  # Typer may repeat what was typed
     for word in words:
         assert word.lower() not in printed, [line for line in printed.splitlines() if word.lower() in line][:3]

@@ -172,9 +172,13 @@ def _jpeg_deep(data: bytes, header: JpegHeader, layout: PixelLayout) -> _Coded:
 def _captured_stderr() -> Iterator[BinaryIO]:
     """Collect what a C library prints to the process's standard error, its only way to report damaged data."""
     with _stderr_lock, tempfile.TemporaryFile() as messages:
+        try:
+            saved = os.dup(2)
+        except OSError:  # a service without standard error
+            yield messages
+            return
         if sys.stderr is not None:
             sys.stderr.flush()
-        saved = os.dup(2)
         os.dup2(messages.fileno(), 2)
         try:
             yield messages

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import zlib
+from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import pydicom
-from pydicom.dataset import Dataset
-from pydicom.tag import Tag
+from pydicom.dataset import Dataset, FileDataset
+from pydicom.filereader import read_dataset
+from pydicom.tag import BaseTag, Tag
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from monai_wsss.data.dicom.clean_text import clean_description, identifying_words
 from monai_wsss.data.dicom.elements import BROKEN, integer, text, values
@@ -72,36 +77,98 @@ _KEYWORDS = (
     *MULTI_FRAME_TAGS,  # large, but parsed only where they are looked at
 )
 _TAGS = [*(Tag(keyword) for keyword in _KEYWORDS), *PRIVATE_TAGS]
+_START_BYTES = 1 << 17
+_META_BYTES = 1024  # hold the file meta information
+_DEFLATED = DeflatedExplicitVRLittleEndian.encode()
 _GREY = ("MONOCHROME1", "MONOCHROME2", "")
 
 
-def parse_header(path: Path) -> FileHeader | Skipped:
-    """Return the header of a DICOM image, or why the file is none; call it within `quiet_pydicom`."""
+class FileStart(NamedTuple):
+    """The first bytes of a file, which hold the header as a rule, and the size of the whole."""
+
+    content: bytes
+    size: int
+
+
+def read_start(path: Path) -> FileStart | Skipped:
+    """Read the first bytes of a file; nothing is parsed, so that threads may do it."""
     try:
         with path.open("rb") as file:
-            start = file.read(132)
-            if start[128:] != b"DICM" and not _may_be_bare(start):
-                return Skipped(str(path), NO_DICOM)
-            return _parse(path, file, start)
+            return FileStart(file.read(_START_BYTES), os.fstat(file.fileno()).st_size)
     except OSError as error:
         return Skipped(str(path), f"cannot be opened ({error.strerror or type(error).__name__})")
 
 
-def _may_be_bare(start: bytes) -> bool:
-    """Whether a file without preamble begins with an element of group 2 or 8, as old exports do."""
-    return len(start) == 132 and start[:2] in (b"\x02\x00", b"\x08\x00") and start[3] == 0
+def parse_header(path: Path, start: FileStart | Skipped | None = None) -> FileHeader | Skipped:
+    """Return the header of a DICOM image, or why the file is none; call it within `quiet_pydicom`.
 
-
-def _parse(path: Path, file: BinaryIO, start: bytes) -> FileHeader | Skipped:
-    bare = start[128:] != b"DICM"
+    Args:
+        path: of the file.
+        start: from `read_start`; None reads it.
+    """
+    start = start or read_start(path)
+    if isinstance(start, Skipped):
+        return start
+    content, size = start
+    bare = content[128:132] != b"DICM"
+    if bare and not _may_be_bare(content):
+        return Skipped(str(path), NO_DICOM)
     try:
-        file.seek(0)
-        data = pydicom.dcmread(file, stop_before_pixels=True, force=bare, specific_tags=_TAGS)
-        size, rest = path.stat().st_size, path.stat().st_size - file.tell()
-        syntax = text(data.file_meta, "TransferSyntaxUID") if hasattr(data, "file_meta") else ""
-        sop_class = text(data, "SOPClassUID") or text(data.file_meta, "MediaStorageSOPClassUID")
+        data, syntax, position = _read(path, content, size, bare)
+        sop_class = text(data, "SOPClassUID")
     except BROKEN:
         return Skipped(str(path), NO_DICOM if bare else UNREADABLE)
+    return _header(path, data, syntax, sop_class, bare, size, size - position)
+
+
+def _may_be_bare(content: bytes) -> bool:
+    """Whether a file without preamble begins with an element of group 2 or 8, as old exports do."""
+    return len(content) > 132 and content[:2] in (b"\x02\x00", b"\x08\x00") and content[3] == 0
+
+
+def _read(path: Path, content: bytes, size: int, bare: bool) -> tuple[Dataset, str, int]:
+    """Return the elements looked for, the transfer syntax, and where the pixels begin or the file ends."""
+    if not bare and _DEFLATED in content[:_META_BYTES]:
+        return _read_deflated(content), DeflatedExplicitVRLittleEndian, 0
+    data, position, whole = None, 0, len(content) == size
+    try:
+        data, position, found = _read_elements(BytesIO(content), bare)
+        whole = whole or found
+    except BROKEN:
+        if whole:
+            raise
+    if data is None or not whole:  # a long header: private elements, functional groups
+        with path.open("rb") as file:
+            data, position, _ = _read_elements(file, bare)
+    syntax = text(data.file_meta, "TransferSyntaxUID")
+    if bare and not syntax:
+        syntax = ExplicitVRLittleEndian if content[4:6].isalpha() and content[4:6].isupper() else ImplicitVRLittleEndian
+    return data, syntax, position
+
+
+def _read_elements(file: BinaryIO, bare: bool) -> tuple[FileDataset, int, bool]:
+    data = pydicom.dcmread(file, stop_before_pixels=True, force=bare, specific_tags=_TAGS)
+    position = file.tell()
+    file.seek(position)
+    return data, position, file.read(2) in (b"\xe0\x7f", b"\x7f\xe0")  # group 7FE0, in either byte order
+
+
+def _read_deflated(content: bytes) -> Dataset:
+    """Inflate the header alone: pydicom would inflate all, and a few bytes may hold gigabytes."""
+    start = 144 + int.from_bytes(content[140:144], "little")
+    inflated = zlib.decompressobj(-zlib.MAX_WBITS).decompress(content[start:], _START_BYTES)
+    return read_dataset(
+        BytesIO(inflated), is_implicit_VR=False, is_little_endian=True, stop_when=_is_pixels, specific_tags=_TAGS
+    )
+
+
+def _is_pixels(tag: BaseTag, vr: str | None, length: int) -> bool:
+    return tag.group == 0x7FE0
+
+
+def _header(
+    path: Path, data: Dataset, syntax: str, sop_class: str, bare: bool, size: int, rest: int
+) -> FileHeader | Skipped:
     rows, columns = integer(data, "Rows"), integer(data, "Columns")
     if bare and not (sop_class.startswith("1.2.840.") and rows and columns):
         return Skipped(str(path), NO_DICOM)
@@ -109,8 +176,6 @@ def _parse(path: Path, file: BinaryIO, start: bytes) -> FileHeader | Skipped:
     if reason or not rows or not columns:
         lost = is_image_class(sop_class) or not (sop_class and text(data, "SeriesInstanceUID"))
         return Skipped(str(path), reason or (UNREADABLE if lost else NO_PIXELS))
-    if bare and not syntax:
-        syntax = "1.2.840.10008.1.2.1" if start[4:6].isalpha() and start[4:6].isupper() else "1.2.840.10008.1.2"
     tags = _series_tags(data, syntax_name(syntax))
     count = max(integer(data, "NumberOfFrames") or 1, 1)
     frames, problem = _frames(data, count)

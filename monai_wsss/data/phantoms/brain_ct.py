@@ -10,7 +10,7 @@ from scipy.special import expit
 
 from monai_wsss.data.phantoms.ct_look_alikes import calcifications, falx, streaks
 from monai_wsss.data.phantoms.haemorrhage import haemorrhage
-from monai_wsss.data.phantoms.head import Head, Shell, Tissue
+from monai_wsss.data.phantoms.head import Head, Shell
 from monai_wsss.data.phantoms.phantom import Array, Lesions, Phantom, ScannerSettings, Split
 
 
@@ -28,15 +28,33 @@ class Scanner:
 
 
 _NORTH = Scanner(
-    ScannerSettings("North Hospital", "Alpha Imaging", "Alpha CT 64"), (3.5, 5), 0.45, 0.5, (4, 9), (-1.5, 1.5), 1 / 46
+    ScannerSettings("North Hospital", "Alpha Imaging", "Alpha CT 64"),
+    noise=(3.5, 5),
+    grain=0.45,
+    blur=0.5,
+    cupping=(4, 9),
+    offset=(-1.5, 1.5),
+    holder=1 / 46,
 )
 _SOUTH = Scanner(
-    ScannerSettings("South Clinic", "Beta Systems", "Beta Spiral"), (4, 6), 0.7, 0.6, (2, 6), (-2, 2), 1 / 56
+    ScannerSettings("South Clinic", "Beta Systems", "Beta Spiral"),
+    noise=(4, 6),
+    grain=0.7,
+    blur=0.6,
+    cupping=(2, 6),
+    offset=(-2, 2),
+    holder=1 / 56,
 )
 _EAST = Scanner(
-    ScannerSettings("East Institute", "Gamma Health", "Gamma CT"), (6, 7.5), 0.55, 0.45, (6, 11), (-3, 3), 1 / 90
+    ScannerSettings("East Institute", "Gamma Health", "Gamma CT"),
+    noise=(6.5, 8),
+    grain=0.55,
+    blur=0.45,
+    cupping=(6, 11),
+    offset=(-3, 3),
+    holder=1 / 90,
 )
-SCANNERS = {"train": (_NORTH, _SOUTH), "val": (_NORTH, _SOUTH), "test": (_EAST,)}
+SCANNERS: dict[Split, tuple[Scanner, ...]] = {"train": (_NORTH, _SOUTH), "val": (_NORTH, _SOUTH), "test": (_EAST,)}
 
 
 def draw(

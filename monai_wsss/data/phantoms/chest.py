@@ -1,4 +1,4 @@
-"""A chest's coordinates and soft tissue as a frontal radiograph (posterior to anterior) shows them."""
+"""A chest's coordinates, skin and lungs as a frontal radiograph (posterior to anterior) shows them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Lung:
 
 
 class Chest:
-    """Coordinates in mm (x to the patient's left, y down from the top edge) and soft tissue of one patient."""
+    """Coordinates in mm (x to the patient's left, y down from the top edge), skin and lungs of one patient."""
 
     def __init__(self, rng: np.random.Generator, size: int) -> None:
         self.rng, self.size, self.pixel = rng, size, FIELD_OF_VIEW / size
@@ -66,6 +66,9 @@ class Chest:
         self.y = (y * np.cos(turn) - x * np.sin(turn)) / zoom + 180 + 1.2 * self.field(30)
         self.apex, self.dome = rng.uniform(42, 54), rng.uniform(248, 282)  # mm from the top edge
         self.width, self.heart, self.hilum = rng.uniform(122, 140), rng.uniform(0.75, 1.2), rng.uniform(144, 160)
+        neck = 50 + 6 * np.exp(np.clip((self.y - 8) / 11, 0, 5))
+        flank = self.width + 16 + rng.uniform(-2, 14) + 75 * expit((122 - self.y) / 9) + 3 * self.field(60)
+        self.skin = np.minimum(neck, flank) - np.abs(self.x)  # mm inside the skin
         self.lungs = [Lung(self, side) for side in (-1, 1)]
         self.inside = np.maximum(self.lungs[0].inside, self.lungs[1].inside)  # mm inside either lung
         self.air = expit(self.inside / max(0.8, 0.4 * self.pixel))  # share of the two lungs
@@ -94,36 +97,3 @@ class Chest:
         """Profile of a line of half width `width` mm, at least a third of a pixel, from the distance to its middle."""
         half = max(width, 0.35 * self.pixel)
         return (width / half) ** 0.5 * np.exp(-((distance / half) ** 2))
-
-    def body(self) -> Array:
-        """Distance in mm inside the skin."""
-        across = np.abs(self.x)
-        neck = 50 + 6 * np.exp(np.clip((self.y - 8) / 11, 0, 5))
-        flank = self.width + 16 + self.rng.uniform(-2, 14) + 75 * expit((122 - self.y) / 9) + 3 * self.field(60)
-        return np.minimum(neck, flank) - across
-
-    def soft_tissue(self) -> Array:
-        """Brightness in [0, 1] of a chest without bones and vessels; 0 is air outside."""
-        rng, x, y = self.rng, self.x, self.y
-        inside = self.body()
-        wall = 0.5 + 0.12 * np.clip(inside / 60, 0, 1) + 0.05 * expit((y - 260) / 20)
-        middle = np.exp(-((x / 45) ** 4))
-        image = wall + (0.2 + 0.04 * expit((y - 160) / 30)) * middle + 0.12 * expit((y - self.dome - 20) / 15)
-        depth = np.clip(self.inside, 0, None)
-        shade = 0.2 + 0.1 * np.exp(-depth / 9) + 0.05 * ((y - 160) / 120) + 0.03 * self.field(35)
-        image = image * (1 - self.air) + shade * self.air
-        trachea = np.where(y < 132, 9 - np.abs(x - 2 - 3 * np.sin(y / 40)), -9.0)
-        image -= 0.11 * self.edge(trachea, 1.5) * expit((124 - y) / 8)
-        for side in (-1, 1):  # main bronchi
-            line = np.abs(y - 131 - 0.75 * side * x) * 0.8
-            image -= 0.06 * self.edge(5.5 - line, 1.5) * (side * x > 0) * expit((34 - np.abs(x)) / 3)
-        if rng.random() < 0.75:  # air in the stomach
-            cx, cy = rng.uniform(45, 70), self.dome + rng.uniform(30, 42)
-            bubble = 1 - np.hypot((x - cx) / rng.uniform(14, 28), (y - cy) / rng.uniform(8, 14))
-            image -= 0.28 * self.edge(12 * bubble, 1.5) * (1 - self.air)
-        if rng.random() < 0.5:  # breasts
-            size, low = rng.uniform(48, 62), rng.uniform(215, 245)
-            for side in (-1, 1):
-                inner = size - np.hypot(side * x - 78, 1.15 * (y - low))
-                image += rng.uniform(0.03, 0.07) * expit(inner / 3) * np.clip(inner / 30 + 0.4, 0, 1)
-        return np.clip(image, 0, None) * self.edge(inside, 1.2)

@@ -1,4 +1,4 @@
-"""Things on a chest radiograph that are no disease: skin folds, wires, tubes, buttons, nipples, calcified spots, a marker."""
+"""Things on a chest radiograph that are no disease: skin folds, wires, tubes, buttons, nipples, calcified spots."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def skin_folds(chest: Chest) -> Array:
         across = rng.choice([-1, 1]) * chest.x
         top, length = rng.uniform(60, 130), rng.uniform(60, 140)
         share = (chest.y - top) / length
-        fold = rng.uniform(70, 115) + rng.uniform(-30, 30) * (share - 0.5) + rng.uniform(-12, 12) * np.sin(np.pi * share)
-        gap = fold - across  # mm medial to the fold
+        fold = rng.uniform(70, 115) + rng.uniform(-30, 30) * (share - 0.5)
+        gap = fold + rng.uniform(-12, 12) * np.sin(np.pi * share) - across  # mm medial to the fold
         ends = expit(share * 20) * expit((1 - share) * 20)
         shade = chest.edge(gap, 0.8) * np.exp(-np.clip(gap, 0, None) / rng.uniform(8, 20))
         image += rng.uniform(0.025, 0.055) * shade * ends
@@ -38,6 +38,16 @@ def companion_shadows(chest: Chest) -> Array:
     return image * chest.air
 
 
+def emphysema(chest: Chest) -> Array:
+    """Share in [0, 1] of lung that is too dark and has few markings, without a pleural line."""
+    rng, share = chest.rng, np.zeros(chest.x.shape)
+    for _ in range(rng.choice([0, 1, 2], p=[0.55, 0.3, 0.15])):
+        x, y, radius = rng.uniform(55, 105), rng.uniform(60, 220), rng.uniform(14, 26)
+        gap = np.hypot(rng.choice([-1, 1]) * chest.x - x, 0.7 * (chest.y - y)) + 3 * chest.field(12)
+        share = np.maximum(share, expit((radius - gap) / 4))
+    return share * chest.air
+
+
 def devices(chest: Chest) -> Array:
     """Brightness of wires, electrodes, tubes, drains and buttons; as frequent with disease as without."""
     rng, image = chest.rng, np.zeros(chest.x.shape)
@@ -46,8 +56,9 @@ def devices(chest: Chest) -> Array:
             x, y = rng.uniform(-110, 110), rng.uniform(70, 240)
             gap = np.hypot(chest.x - x, chest.y - y)
             image += 0.16 * chest.edge(5 - gap, 0.6) - 0.07 * chest.edge(2 - gap, 0.6)
-            wire = chest.x - x - rng.uniform(-0.5, 0.5) * (chest.y - y) - 9 * np.sin((chest.y - y) / rng.uniform(25, 50))
-            image += 0.12 * chest.line(wire, 0.7) * expit(chest.y - y)
+            below = chest.y - y
+            wire = chest.x - x - rng.uniform(-0.5, 0.5) * below - 9 * np.sin(below / rng.uniform(25, 50))
+            image += 0.12 * chest.line(wire, 0.7) * expit(below)
     if rng.random() < 0.2:  # central line from the neck to the caval vein
         side = rng.choice([-1, 1])
         path = chest.x + 22 - (46 * side + 22) * expit((rng.uniform(70, 90) - chest.y) / 11)

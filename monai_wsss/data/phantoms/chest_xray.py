@@ -10,7 +10,8 @@ from scipy import ndimage
 
 from monai_wsss.data.phantoms.chest import FIELD_OF_VIEW, Chest
 from monai_wsss.data.phantoms.chest_bones import bones
-from monai_wsss.data.phantoms.chest_look_alikes import companion_shadows, devices, marker, skin_folds, spots
+from monai_wsss.data.phantoms.chest_look_alikes import companion_shadows, devices, emphysema, marker, skin_folds, spots
+from monai_wsss.data.phantoms.chest_soft_tissue import soft_tissue
 from monai_wsss.data.phantoms.chest_vessels import vessels
 from monai_wsss.data.phantoms.phantom import Array, Phantom, ScannerSettings, Split
 
@@ -30,22 +31,35 @@ class Detector:
 
 _NORTH = Detector(
     ScannerSettings("North Hospital", "Alpha Imaging", "Alpha DR"),
-    (0.008, 0.014), 0.5, (0.85, 1.05), (3000, 3700), (20, 200), (0.01, 0.035),
-)  # fmt: skip
+    noise=(0.008, 0.014),
+    blur=0.5,
+    curve=(0.85, 1.05),
+    span=(3000, 3700),
+    floor=(20, 200),
+    field=(0.01, 0.035),
+)
 _SOUTH = Detector(
     ScannerSettings("South Clinic", "Beta Systems", "Beta CR 2"),
-    (0.012, 0.02), 0.8, (1.0, 1.25), (2200, 3000), (100, 400), (0.02, 0.045),
-)  # fmt: skip
+    noise=(0.012, 0.02),
+    blur=0.8,
+    curve=(1.0, 1.25),
+    span=(2200, 3000),
+    floor=(100, 400),
+    field=(0.02, 0.045),
+)
 _EAST = Detector(
     ScannerSettings("East Institute", "Gamma Health", "Gamma Portable"),
-    (0.022, 0.03), 0.65, (0.7, 0.85), (3200, 3900), (0, 60), (0.045, 0.07),
-)  # fmt: skip
+    noise=(0.022, 0.03),
+    blur=0.65,
+    curve=(0.7, 0.85),
+    span=(3200, 3900),
+    floor=(0, 60),
+    field=(0.045, 0.07),
+)
 DETECTORS: dict[Split, tuple[Detector, ...]] = {"train": (_NORTH, _SOUTH), "val": (_NORTH, _SOUTH), "test": (_EAST,)}
 
 
-def radiograph(
-    chest: Chest, split: Split, disease: Array, pleural_air: Array, mask: NDArray[np.bool_]
-) -> Phantom:
+def radiograph(chest: Chest, split: Split, disease: Array, pleural_air: Array, mask: NDArray[np.bool_]) -> Phantom:
     """Make a radiograph of a chest.
 
     Args:
@@ -57,15 +71,14 @@ def radiograph(
     """
     rng = chest.rng
     detector = DETECTORS[split][rng.integers(len(DETECTORS[split]))]
-    image = chest.soft_tissue()
+    image, sparse = soft_tissue(chest), emphysema(chest)
     fine = 0.012 * chest.field(1.6) + 0.01 * chest.field(4)
     markings = (vessels(chest) + fine) * (0.3 + 0.7 * chest.air)
-    skin = chest.edge(chest.body(), 1.2)
-    image = image + markings * (1 - pleural_air) * skin + bones(chest) * skin
+    skin = chest.edge(chest.skin, 1.2)
+    image = image - 0.06 * sparse + markings * (1 - 0.6 * sparse) * (1 - pleural_air) * skin + bones(chest) * skin
     image += (spots(chest) + skin_folds(chest)) * skin + companion_shadows(chest) + devices(chest) + disease
-    return Phantom(
-        _detect(chest, detector, image)[..., None], mask[..., None].astype(np.uint8), _affine(chest.size), detector.device
-    )
+    stored = _detect(chest, detector, image)
+    return Phantom(stored[..., None], mask[..., None].astype(np.uint8), _affine(chest.size), detector.device)
 
 
 def _detect(chest: Chest, detector: Detector, image: Array) -> NDArray[np.int16]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydicom import uid
@@ -37,6 +40,18 @@ def can_encode(transfer_syntax: str) -> bool:
         return False
 
 
+@contextmanager
+def _quiet_openjpeg() -> Iterator[None]:
+    """Its encoder logs each tile."""
+    logger = logging.getLogger("openjpeg")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 def write_dataset(path: Path, data: Dataset, transfer_syntax: str = uid.ExplicitVRLittleEndian) -> None:
     """Write `data` with preamble and file meta information, compressed if the transfer syntax is.
 
@@ -57,7 +72,8 @@ def write_dataset(path: Path, data: Dataset, transfer_syntax: str = uid.Explicit
     implicit = meta.TransferSyntaxUID.is_implicit_VR
     file = FileDataset(path, data, preamble=b"\0" * 128, file_meta=meta, is_implicit_VR=implicit)
     if compress:
-        file.compress(uid.UID(transfer_syntax))
+        with _quiet_openjpeg():
+            file.compress(uid.UID(transfer_syntax))
         meta.MediaStorageSOPInstanceUID = file.SOPInstanceUID = instance  # pydicom 3 draws a new one
     with atomic_path(path) as part:
         file.save_as(part)

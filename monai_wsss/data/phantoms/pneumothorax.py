@@ -24,19 +24,22 @@ def draw(
         lesions: "usual", "tiny" (a thin cap over the apex) or "scattered" (several pockets on both sides).
     """
     chest = Chest(rng, size)
-    air, line, mask = (np.zeros(chest.x.shape) for _ in range(3))
+    air, line = np.zeros(chest.x.shape), np.zeros(chest.x.shape)
+    mask = np.zeros(chest.x.shape, bool)
     if diseased:
         for lung in _sides(chest, lesions):
             gap = _distance(chest, lung, lesions)
-            here = lung.inside > 0
-            share = chest.edge(gap, 0.6) * chest.edge(lung.inside, 0.8)
-            air = np.maximum(air, share)
-            # The pleura is a thin line; beside it the collapsed lung is a little denser.
-            pleura = rng.uniform(0.05, 0.085) * chest.line(gap, 0.9) + 0.018 * np.exp(-(((gap + 6) / 6) ** 2)) * (gap < 0)
-            line = np.maximum(line, pleura * expit(lung.inside / 1.5) * expit((lung.to_floor - 2) / 2))
-            mask = np.maximum(mask, (gap > 0) & here)
-    lucent = rng.uniform(0.06, 0.09)
-    return radiograph(chest, split, line - lucent * air, air, mask > 0)
+            air = np.maximum(air, chest.edge(gap, 0.6) * chest.edge(lung.inside))
+            line = np.maximum(line, _pleura(chest, lung, gap))
+            mask |= (gap > 0) & (lung.inside > 0)
+    return radiograph(chest, split, line - rng.uniform(0.045, 0.07) * air, air, mask)
+
+
+def _pleura(chest: Chest, lung: Lung, gap: Array) -> Array:
+    """Brightness of the thin line of the pleura, and of the collapsed lung beside it, which is a little denser."""
+    denser = 0.018 * np.exp(-(((gap + 6) / 6) ** 2)) * (gap < 0)
+    line = chest.rng.uniform(0.05, 0.085) * chest.line(gap, 0.9) + denser
+    return line * expit(lung.inside / 1.5) * expit((lung.to_floor - 2) / 2)
 
 
 def _sides(chest: Chest, lesions: Lesions) -> list[Lung]:
@@ -61,5 +64,3 @@ def _distance(chest: Chest, lung: Lung, lesions: Lesions) -> Array:
         width = rng.uniform(16, 38) * np.exp(-(((angle - centre) / half) ** 2))
     ripple = 1 + 0.12 * np.sin(angle * rng.uniform(3, 8) + rng.uniform(0, 6))
     return np.where(width > 1.5, width * ripple - inward, -99.0)
-
-

@@ -67,9 +67,9 @@ def write_studies(
     studies: list[list[object]] = []
     images: list[list[object]] = []
     for study in plan_studies(patients, seed):
-        rng = np.random.default_rng([seed, study.patient, study.visit])
+        image_rng, rng = np.random.default_rng([seed, study.patient, study.visit]).spawn(2)
         matrix = round(size * 7 / 6) if study.patient % 3 == 1 else size
-        phantom = chosen.draw(rng, study.split, study.diseased, matrix, slices, lesions)
+        phantom = chosen.draw(image_rng, study.split, study.diseased, matrix, slices, lesions)
         if chosen.modality == "MR" and vendor_of(phantom.scanner.manufacturer).oblique:
             phantom = replace(phantom, affine=tilt(phantom.affine, rng.uniform(4, 14)))
         row = _report(study, phantom, chosen.label, rng)

@@ -1,4 +1,4 @@
-"""Phantom chest radiographs with what tuberculosis leaves: nodules, patchy consolidation, cavities in the upper zones."""
+"""Phantom chest radiographs with nodules, patchy consolidation and cavities, as of tuberculosis, in the upper zones."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ def _layers(chest: Chest, lesions: Lesions) -> list[tuple[Array, Array]]:
     """Pairs of added brightness and extent (share in [0, 1])."""
     rng = chest.rng
     if lesions == "tiny":
-        return [_nodule(chest, *_place(chest, _side(chest), 0.45), rng.uniform(2.5, 4)) for _ in range(rng.integers(1, 3))]
+        places = [_place(chest, _side(chest), 0.45) for _ in range(rng.integers(1, 3))]
+        return [_nodule(chest, x, y, rng.uniform(2.5, 4)) for x, y in places]
     if lesions == "scattered":
         places = [_place(chest, lung, 0.75) for lung in chest.lungs for _ in range(rng.integers(12, 26))]
         return [_nodule(chest, x, y, rng.uniform(1.8, 3.2)) for x, y in places]

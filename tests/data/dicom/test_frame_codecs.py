@@ -4,10 +4,12 @@ import importlib
 from base64 import b64decode
 from io import BytesIO
 
+import jpeg_ls
 import numpy as np
+import openjpeg
 import pytest
+from dicom_cells import SYNTAXES, write_cells
 from PIL import Image
-from write_dicom import SYNTAXES, write_dicom
 
 from monai_wsss.data.dicom.pixels import read_frames
 from monai_wsss.errors import InputError
@@ -30,24 +32,24 @@ RAMP = 100 * np.arange(16)[:, None] + 130 * np.arange(16)
 @pytest.mark.parametrize("syntax", ["HTJ2K", "HTJ2K RPCL", "HTJ2K lossy"])
 def test_htj2k(tmp_path, syntax):
     expected = ((85 * np.arange(48) + 3) % 4096).reshape(6, 8)
-    path = write_dicom(tmp_path / "x", expected.astype("u2"), syntax, [HTJ2K], BitsStored=12)
+    path = write_cells(tmp_path / "x", expected.astype("u2"), syntax, [HTJ2K], BitsStored=12)
     assert np.array_equal(read_frames(path)[0], expected)
 
 
 def test_jpeg_of_12_bits(tmp_path, capfd):
-    path = write_dicom(tmp_path / "x", RAMP.astype("u2"), "JPEG extended", [JPEG_12_BIT], BitsStored=12)
+    path = write_cells(tmp_path / "x", RAMP.astype("u2"), "JPEG extended", [JPEG_12_BIT], BitsStored=12)
     assert np.array_equal(read_frames(path)[0], RAMP)
     assert capfd.readouterr().err == ""  # the decoder's own words are kept back
 
 
 def test_a_lossy_codec_may_overshoot(tmp_path):
     """10 bits stored, 12 in the codestream: 1100 must not wrap around to 76."""
-    path = write_dicom(tmp_path / "x", RAMP.astype("u2"), "JPEG extended", [JPEG_12_BIT], BitsStored=10)
+    path = write_cells(tmp_path / "x", RAMP.astype("u2"), "JPEG extended", [JPEG_12_BIT], BitsStored=10)
     assert np.array_equal(read_frames(path)[0], np.minimum(RAMP, 1023))
 
 
 def test_more_bits_than_the_header_allows(tmp_path):
-    path = write_dicom(tmp_path / "x", RAMP.astype("u1"), "JPEG extended", [JPEG_12_BIT])
+    path = write_cells(tmp_path / "x", RAMP.astype("u1"), "JPEG extended", [JPEG_12_BIT])
     with pytest.raises(InputError, match="12 bits where its header allows 8"):
         read_frames(path)
 
@@ -56,7 +58,7 @@ def test_more_bits_than_the_header_allows(tmp_path):
 def test_jpeg_of_8_bits(tmp_path, syntax, progressive):
     grey = np.clip(RAMP // 10, 0, 255).astype("u1")
     code = jpeg(grey, progressive=progressive)
-    path = write_dicom(tmp_path / "x", grey, syntax, [code])
+    path = write_cells(tmp_path / "x", grey, syntax, [code])
     with Image.open(BytesIO(code)) as image:
         assert np.array_equal(read_frames(path)[0], np.asarray(image))
     assert np.abs(read_frames(path)[0] - grey).max() < 4
@@ -68,7 +70,7 @@ def test_colours_of_jpeg(tmp_path, photometric):
     red = np.zeros((16, 16, 3), "u1")
     red[..., 0] = 200
     code = jpeg(red, keep_rgb=photometric == "RGB", subsampling=0)
-    path = write_dicom(tmp_path / "x", red, "JPEG baseline", [code], PhotometricInterpretation=photometric)
+    path = write_cells(tmp_path / "x", red, "JPEG baseline", [code], PhotometricInterpretation=photometric)
     np.testing.assert_allclose(read_frames(path), 59.8, atol=1.5)
 
 
@@ -83,7 +85,7 @@ def test_colours_of_jpeg_without_a_marker(tmp_path):
     frame = bare.replace(b"\x03R\x11\x00G\x11\x00B\x11\x00", b"\x03\x01\x11\x00\x02\x11\x00\x03\x11\x00")
     frame = frame.replace(b"\x03R\x00G\x00B\x00", b"\x03\x01\x00\x02\x00\x03\x00")
     assert frame != bare
-    path = write_dicom(tmp_path / "x", red, "JPEG baseline", [frame], PhotometricInterpretation="RGB")
+    path = write_cells(tmp_path / "x", red, "JPEG baseline", [frame], PhotometricInterpretation="RGB")
     np.testing.assert_allclose(read_frames(path), 59.8, atol=1.5)
 
 
@@ -91,9 +93,30 @@ def test_colours_of_jpeg_without_a_marker(tmp_path):
 @pytest.mark.parametrize("photometric", ["RGB", "YBR_FULL"])
 def test_colours_without_loss(tmp_path, syntax, photometric):
     cells = np.random.default_rng(0).integers(0, 256, (33, 36, 3)).astype("u1")
-    path = write_dicom(tmp_path / "x", cells, syntax, PhotometricInterpretation=photometric)
+    path = write_cells(tmp_path / "x", cells, syntax, PhotometricInterpretation=photometric)
     expected = cells[..., 0] if photometric == "YBR_FULL" else cells @ np.array([0.299, 0.587, 0.114])
     np.testing.assert_allclose(read_frames(path)[0], expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(("kind", "stored"), [("u1", 8), ("u2", 12), ("u2", 16)])
+def test_near_lossless_jpeg_ls(tmp_path, kind, stored):
+    """Coded to differ by 3 at most."""
+    cells = np.random.default_rng(0).integers(0, 2**stored, (33, 36)).astype(kind)
+    code = jpeg_ls.encode_buffer(cells.tobytes(), 33, 36, 1, stored, lossy_error=3)
+    path = write_cells(tmp_path / "x", cells, "JPEG-LS near", [bytes(code)], BitsStored=stored)
+    difference = np.abs(read_frames(path)[0] - cells)
+    assert 0 < difference.max() <= 3
+
+
+@pytest.mark.parametrize(("kind", "stored"), [("u1", 8), ("u2", 12), ("i2", 16)])
+def test_lossy_jpeg_2000(tmp_path, kind, stored):
+    """A ramp, coded at a fifth of its size."""
+    low = -(2 ** (stored - 1)) if kind == "i2" else 0
+    cells = np.linspace(low, low + 2**stored - 1, 64 * 64).reshape(64, 64).astype(kind)
+    code = openjpeg.encode(cells, photometric_interpretation=2, compression_ratios=[5])
+    path = write_cells(tmp_path / "x", cells, "JPEG 2000 lossy", [bytes(code)], BitsStored=stored)
+    difference = np.abs(read_frames(path)[0] - cells.astype(float))
+    assert 0 < difference.max() < 0.01 * 2**stored
 
 
 def test_run_lengths_by_hand(tmp_path):
@@ -101,7 +124,7 @@ def test_run_lengths_by_hand(tmp_path):
     header = np.array([2, 64, 70, *[0] * 13], "<u4").tobytes()
     high = bytes([256 - 2, 1, 0, 10, 128, 0])  # three times 1; one literal; nothing; padding
     low = bytes([256 - 3, 2])
-    path = write_dicom(tmp_path / "x", np.zeros((2, 2), "u2"), "RLE", [header + high + low])
+    path = write_cells(tmp_path / "x", np.zeros((2, 2), "u2"), "RLE", [header + high + low])
     assert read_frames(path).tolist() == [[[0x0102, 0x0102], [0x0102, 0x0A02]]]
 
 
@@ -115,7 +138,7 @@ def test_run_lengths_by_hand(tmp_path):
     ],
 )
 def test_damaged_run_lengths(tmp_path, frame, message):
-    path = write_dicom(tmp_path / "x", np.zeros((2, 2), "u2"), "RLE", [frame or b"\0\0"])
+    path = write_cells(tmp_path / "x", np.zeros((2, 2), "u2"), "RLE", [frame or b"\0\0"])
     with pytest.raises(InputError, match=message):
         read_frames(path)
 
@@ -123,10 +146,10 @@ def test_damaged_run_lengths(tmp_path, frame, message):
 def test_jpeg_2000_without_its_end(tmp_path):
     """Decoders fill up what is missing: half an image must not pass for one."""
     cells = np.random.default_rng(0).integers(0, 4096, (64, 64)).astype("u2")
-    whole = write_dicom(tmp_path / "x", cells, "JPEG 2000", BitsStored=12).read_bytes()
+    whole = write_cells(tmp_path / "x", cells, "JPEG 2000", BitsStored=12).read_bytes()
     code = whole[whole.index(b"\xff\x4f\xff\x51") : whole.rindex(b"\xff\xd9") + 2]
-    assert np.array_equal(read_frames(write_dicom(tmp_path / "y", cells, "JPEG 2000", [code], BitsStored=12))[0], cells)
-    write_dicom(tmp_path / "y", cells, "JPEG 2000", [code[: len(code) // 2]], BitsStored=12)
+    assert np.array_equal(read_frames(write_cells(tmp_path / "y", cells, "JPEG 2000", [code], BitsStored=12))[0], cells)
+    write_cells(tmp_path / "y", cells, "JPEG 2000", [code[: len(code) // 2]], BitsStored=12)
     with pytest.raises(InputError, match="JPEG 2000 data is cut short"):
         read_frames(tmp_path / "y")
 
@@ -134,9 +157,9 @@ def test_jpeg_2000_without_its_end(tmp_path):
 def test_lossless_jpeg_whose_data_ends_early(tmp_path):
     """The end is marked, but pixels are missing: GDCM makes them up and only says so on standard error."""
     cells = np.random.default_rng(0).integers(0, 4096, (32, 32)).astype("u2")
-    whole = write_dicom(tmp_path / "x", cells, "JPEG lossless SV1", BitsStored=12).read_bytes()
+    whole = write_cells(tmp_path / "x", cells, "JPEG lossless SV1", BitsStored=12).read_bytes()
     code = whole[whole.index(b"\xff\xd8\xff") : whole.rindex(b"\xff\xd9")]
-    write_dicom(tmp_path / "y", cells, "JPEG lossless SV1", [code[: len(code) // 2] + b"\xff\xd9"], BitsStored=12)
+    write_cells(tmp_path / "y", cells, "JPEG lossless SV1", [code[: len(code) // 2] + b"\xff\xd9"], BitsStored=12)
     with pytest.raises(InputError, match="JPEG data is damaged"):
         read_frames(tmp_path / "y")
 
@@ -150,7 +173,7 @@ def test_lossless_jpeg_whose_data_ends_early(tmp_path):
     ],
 )
 def test_a_missing_decoder_is_named(tmp_path, monkeypatch, syntax, module, package):
-    path = write_dicom(tmp_path / "x", np.zeros((33, 36), "u2"), syntax)
+    path = write_cells(tmp_path / "x", np.zeros((33, 36), "u2"), syntax)
     imported = importlib.import_module
 
     def without(name, *args):

@@ -1,8 +1,9 @@
 """Stored values to grey values, worked by hand."""
 
 import numpy as np
+import pydicom
 import pytest
-from write_dicom import sequence, write_dicom
+from dicom_cells import sequence, write_cells
 
 from monai_wsss.data.dicom.grey_values import window
 from monai_wsss.data.dicom.pixels import read_frames
@@ -10,7 +11,7 @@ from monai_wsss.errors import InputError
 
 
 def grey(tmp_path, values, kind="u2", voi=False, syntax="explicit", **elements):
-    path = write_dicom(tmp_path / "x", np.array([values], kind), syntax, **elements)
+    path = write_cells(tmp_path / "x", np.array([values], kind), syntax, **elements)
     return read_frames(path, voi=voi)[0, 0].tolist()
 
 
@@ -92,9 +93,7 @@ def test_window_of_a_projection(tmp_path):
     expected = [0, 0, 255 * 0.255, 255 * 0.505, 255, 255]
     found = grey(tmp_path, values, "u1", voi=True, Modality="DX", **WINDOW)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
-    turned = grey(
-        tmp_path, values, "u1", voi=True, Modality="DX", PhotometricInterpretation="MONOCHROME1", **WINDOW
-    )
+    turned = grey(tmp_path, values, "u1", voi=True, Modality="DX", PhotometricInterpretation="MONOCHROME1", **WINDOW)
     np.testing.assert_allclose(turned, 255 - np.array(expected), rtol=1e-6, atol=1e-5)
 
 
@@ -130,9 +129,9 @@ def test_impossible_windows(width, function):
 def test_colours_become_luminance(tmp_path):
     pixels = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [77, 77, 77]]], "u1")
     expected = [76.245, 149.685, 29.07, 77]  # 0.299, 0.587 and 0.114 of 255; grey stays
-    together = write_dicom(tmp_path / "a", pixels, PhotometricInterpretation="RGB")
+    together = write_cells(tmp_path / "a", pixels, PhotometricInterpretation="RGB")
     planes = np.ascontiguousarray(pixels.transpose(2, 0, 1)).reshape(1, 4, 3)
-    apart = write_dicom(tmp_path / "b", planes, PhotometricInterpretation="RGB", PlanarConfiguration=1)
+    apart = write_cells(tmp_path / "b", planes, PhotometricInterpretation="RGB", PlanarConfiguration=1)
     for path in (together, apart):
         np.testing.assert_allclose(read_frames(path)[0, 0], expected, rtol=1e-6)
     assert read_frames(together)[0, 0, 3] == 77
@@ -140,12 +139,12 @@ def test_colours_become_luminance(tmp_path):
 
 def test_luminance_of_ybr(tmp_path):
     pixels = np.array([[[10, 3, 4], [20, 5, 6]]], "u1")
-    assert read_frames(write_dicom(tmp_path / "a", pixels, PhotometricInterpretation="YBR_FULL")).tolist() == [
+    assert read_frames(write_cells(tmp_path / "a", pixels, PhotometricInterpretation="YBR_FULL")).tolist() == [
         [[10, 20]]
     ]
     # 4:2:2 has Y1 Y2 Cb Cr for two pixels
     halved = np.array([[10, 20, 3, 4]], "u1")
-    path = write_dicom(tmp_path / "b", halved, Columns=2, SamplesPerPixel=3, PhotometricInterpretation="YBR_FULL_422")
+    path = write_cells(tmp_path / "b", halved, Columns=2, SamplesPerPixel=3, PhotometricInterpretation="YBR_FULL_422")
     assert read_frames(path).tolist() == [[[10, 20]]]
 
 
@@ -163,9 +162,7 @@ def test_palette(tmp_path):
 
 def test_eight_bit_words_are_swapped_in_big_endian(tmp_path):
     """8-bit cells in 16-bit words, which big endian turns around."""
-    from write_dicom import pydicom
-
-    path = write_dicom(tmp_path / "x", np.array([[2, 1, 4, 3]], "u1"), "big endian")
+    path = write_cells(tmp_path / "x", np.array([[2, 1, 4, 3]], "u1"), "big endian")
     content = path.read_bytes().replace(b"\x7f\xe0\x00\x10OB", b"\x7f\xe0\x00\x10OW")
     path.write_bytes(content)
     assert pydicom.dcmread(path)["PixelData"].VR == "OW"

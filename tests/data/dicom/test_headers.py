@@ -65,15 +65,38 @@ def test_dead_workers_lose_no_file(many, monkeypatch):
     assert list(read_headers(many, workers=2)) == list(read_headers(many, workers=1))
 
 
-def test_memory_is_bounded(many, monkeypatch):
-    """No more files are taken from the list than fit into the tasks in flight."""
-    monkeypatch.setattr(headers, "ProcessPoolExecutor", BrokenPool)
+class StuckPool:
+    """Takes tasks and never finishes one."""
+
+    def __init__(self, *_, **__):
+        self.submit = lambda function, chunk: Future()
+        self.shutdown = lambda **_: None
+
+
+def test_nothing_waits_for_a_worker_that_hangs(many, monkeypatch):
+    monkeypatch.setattr(headers, "ProcessPoolExecutor", StuckPool)
+    monkeypatch.setattr(headers, "_CHUNK", 2)
+    assert list(read_headers(many, workers=2)) == list(read_headers(many, workers=1))
+
+
+@pytest.mark.parametrize(("workers", "limit"), [(1, 2), (2, 2 * 16 * 2)])
+def test_memory_is_bounded(many, monkeypatch, workers, limit):
+    """No more files are taken from the list than fit into the tasks in flight, 2 files a task."""
+    monkeypatch.setattr(headers, "ProcessPoolExecutor", StuckPool)
     monkeypatch.setattr(headers, "_CHUNK", 2)
     taken = []
-    for workers, limit in ((1, 2), (3, 3 * 4 * 2)):
-        taken.clear()
-        next(read_headers((taken.append(file) or file for file in many), workers=workers))
-        assert len(taken) == limit
+    next(read_headers((taken.append(file) or file for file in many), workers=workers))
+    assert len(taken) == limit
+
+
+def test_workers_help_once_it_takes_long(many, monkeypatch):
+    monkeypatch.setattr(headers, "_CHUNK", 2)
+    started = []
+    monkeypatch.setattr(headers, "ProcessPoolExecutor", lambda *_, **__: started.append(1) or StuckPool())
+    alone = list(read_headers(many))
+    assert started == []
+    monkeypatch.setattr(headers, "_PATIENCE", 0.0)
+    assert list(read_headers(many)) == alone and started == [1]
 
 
 def test_files_of_a_series_share_their_tags(many):

@@ -4,8 +4,8 @@ from io import BytesIO
 
 import numpy as np
 import pytest
+from dicom_cells import write_cells
 from PIL import Image
-from write_dicom import write_dicom
 
 from monai_wsss.data.dicom.jpeg_stream import clean_jpeg, read_jpeg_header
 from monai_wsss.errors import InputError
@@ -15,7 +15,7 @@ from monai_wsss.errors import InputError
 def lossless(tmp_path):
     """A lossless codestream of 24 rows, 20 columns."""
     cells = np.random.default_rng(0).integers(0, 4096, (24, 20)).astype("u2")
-    content = write_dicom(tmp_path / "x", cells, "JPEG lossless SV1", BitsStored=12).read_bytes()
+    content = write_cells(tmp_path / "x", cells, "JPEG lossless SV1", BitsStored=12).read_bytes()
     return content[content.index(b"\xff\xd8\xff") : content.rindex(b"\xff\xd9") + 2]
 
 
@@ -83,7 +83,7 @@ DAMAGE = {  # offsets count from the marker
 @pytest.mark.parametrize("name", DAMAGE)
 def test_damage_is_refused(lossless, name):
     assert clean_jpeg(lossless)
-    with pytest.raises(InputError, match="JPEG data is (damaged|cut short)"):
+    with pytest.raises(InputError, match=r"JPEG data is (damaged|cut short)"):
         clean_jpeg(DAMAGE[name](lossless))
 
 

@@ -190,6 +190,14 @@ def test_same_bytes(tmp_path, files_of, syntax):
     assert write("other", seed=1) != first
 
 
+def test_encoder_keeps_quiet(tmp_path, caplog):
+    if not can_encode(uid.JPEG2000Lossless):
+        pytest.skip("no encoder")
+    with caplog.at_level("INFO"):
+        write_series(tmp_path, volume(), AFFINE, TAGS, Storage(uid.JPEG2000Lossless, signed=True))
+    assert not caplog.messages
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [(2.4, "2.4"), (-0.0, "0"), (1 / 3, "0.333333333"), (-123.456789012345, "-123.456789"), (-1e-17, "0")],

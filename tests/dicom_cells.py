@@ -33,7 +33,7 @@ SYNTAXES = {
 _GDCM = ("JPEG lossless", "JPEG lossless SV1")
 
 
-def write_dicom(path, cells, syntax="explicit", frames=None, **elements):
+def write_cells(path, cells, syntax="explicit", frames=None, **elements):
     """Write cells `(frames, rows, columns[, 3])` or `(rows, columns[, 3])`, as they are to stand in the file.
 
     `elements` are DICOM keywords; what the Image Pixel module needs is filled in from the cells. `frames` are

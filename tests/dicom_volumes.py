@@ -1,8 +1,8 @@
 """Write small DICOM series, classic or as one enhanced object, whose values tell where each voxel lies."""
 
 import numpy as np
+from dicom_cells import item, sequence, write_cells
 from scipy.spatial.transform import Rotation
-from write_dicom import item, sequence, write_dicom
 
 SPACING = (0.8, 1.1, 2.5)  # mm between columns, between rows, between slices
 SHAPE = (11, 9, 5)  # columns, rows, slices
@@ -53,7 +53,7 @@ def write_series(folder, name="axial", order=None, spacing=SPACING, values=None,
             "FrameOfReferenceUID": "1.2.9",
         }
         cells = np.ascontiguousarray(values[..., k].T)
-        write_dicom(folder / f"{number:03d}.dcm", cells, syntax, **(geometry | elements))
+        write_cells(folder / f"{number:03d}.dcm", cells, syntax, **(geometry | elements))
     return folder
 
 
@@ -81,7 +81,7 @@ def write_enhanced(path, name="axial", order=None, syntax="explicit", **elements
         ),
         PixelValueTransformationSequence=sequence(RescaleSlope="2", RescaleIntercept="-3", RescaleType="US"),
     )
-    return write_dicom(
+    return write_cells(
         path,
         np.ascontiguousarray(values.transpose(2, 1, 0)[order]),
         syntax,
