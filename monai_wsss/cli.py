@@ -319,11 +319,15 @@ def forget(
     runs: Annotated[
         list[Path] | None, typer.Option(help="Folder to search for runs besides those noted; may be repeated.")
     ] = None,
+    mapping: Annotated[Path | None, typer.Option(help="Table of names that `prepare --mapping` wrote.")] = None,
+    delete_from_runs: Annotated[
+        bool, typer.Option("--delete-from-runs", help="Delete the patient's files in these runs too.")
+    ] = False,
 ) -> None:
     """Remove a withdrawn patient from a prepared folder, and list the runs that used it."""
     from monai_wsss.workflow.forget import forget as forget_patient
 
-    for line in forget_patient(patient, data, runs or ()).lines():
+    for line in forget_patient(patient, data, runs or (), mapping, delete_from_runs).lines():
         typer.echo(line)
 
 

@@ -52,6 +52,7 @@ class PreparedDataset:
         preprocessing: parameters of the cache that `prepare` built.
         training, validation, test: the cases.
         policy: what became of labels that say neither present nor absent, `{"blank": .., "uncertain": ..}`.
+        reading: how series were chosen and read, `{"series": rule, "voi": .., "resample": ..}`, as inference will.
     """
 
     labels: tuple[str, ...]
@@ -60,6 +61,7 @@ class PreparedDataset:
     validation: tuple[Case, ...] = ()
     test: tuple[Case, ...] = ()
     policy: dict[str, Any] = field(default_factory=dict)
+    reading: dict[str, Any] = field(default_factory=dict)
 
     def cases(self, split: str | None = None) -> tuple[Case, ...]:
         """Return the cases of `split` ("training", "validation", "test"), or all of them if None.
@@ -81,8 +83,7 @@ class PreparedDataset:
             "labels": list(self.labels),
             "preprocessing": self.preprocessing,
         }
-        if self.policy:
-            content["policy"] = self.policy
+        content |= {key: value for key in ("policy", "reading") if (value := getattr(self, key))}
         for split in SPLITS:
             content[split] = [_to_item(case, folder) for case in self.cases(split)]
         write_json(folder / FILE_NAME, content)
@@ -106,9 +107,11 @@ class PreparedDataset:
             raise InputError(f"{path}: version {version}, this program reads version {VERSION}; prepare the data again")
         try:
             labels = tuple(str(label) for label in content["labels"])
-            splits = {s: tuple(_to_case(i, path.parent.resolve(), len(labels)) for i in content[s]) for s in SPLITS}
-            policy = dict(content.get("policy", {}))
-            return cls(labels=labels, preprocessing=dict(content["preprocessing"]), policy=policy, **splits)
+            training, validation, test = (
+                tuple(_to_case(item, path.parent.resolve(), len(labels)) for item in content[split]) for split in SPLITS
+            )
+            policy, reading = (dict(content.get(key, {})) for key in ("policy", "reading"))
+            return cls(labels, dict(content["preprocessing"]), training, validation, test, policy, reading)
         except (KeyError, TypeError, ValueError) as error:
             detail = f"missing key {error}" if isinstance(error, KeyError) else error
             raise InputError(f"{path}: {detail}; prepare the data again") from error

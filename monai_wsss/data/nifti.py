@@ -16,6 +16,7 @@ from nibabel.imageglobals import LoggingOutputSuppressor
 from nibabel.spatialimages import HeaderDataError
 
 from monai_wsss.data.volume import VolumeHeader
+from monai_wsss.data.voxel_size import voxel_size_is_known
 from monai_wsss.errors import InputError
 
 _UNREADABLE = (
@@ -82,14 +83,12 @@ def _check_header(path: Path, image: Any) -> VolumeHeader:
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
         raise InputError(f"{path}: its affine is singular or not finite; repair the header")
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    known = voxel_size_is_known(image.header)
     extent = spacing[:2] * shape[:2]
-    if extent.min() < _FIELD_OF_VIEW_MM[0] or extent.max() > _FIELD_OF_VIEW_MM[1]:
+    if known and not (_FIELD_OF_VIEW_MM[0] <= extent.min() and extent.max() <= _FIELD_OF_VIEW_MM[1]):
         size = " x ".join(f"{value:.4g}" for value in spacing)
         raise InputError(f"{path}: voxels of {size} mm give an impossible field of view; repair the header's spacing")
-    known = not isinstance(header := image.header, nib.Nifti1Header) or any(
-        int(header[code]) > 0 for code in ("qform_code", "sform_code")
-    )
-    return VolumeHeader(shape, affine, (float(spacing[0]), float(spacing[1]), float(spacing[2])), bool(known))
+    return VolumeHeader(shape, affine, (float(spacing[0]), float(spacing[1]), float(spacing[2])), known)
 
 
 def _check_gzip(path: Path) -> None:

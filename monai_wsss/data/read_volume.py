@@ -55,7 +55,7 @@ def read_volume(
     """
     if isinstance(source, Volume):
         if source.kind == "dicom":
-            array, affine = read_series_array(source, voi, resample)
+            array, affine = read_series_array(source, voi or source.voi, resample or source.resample)
             return LoadedVolume(array, affine, source.header.spacing_known, source.files)
         return _read_file(source.files[0])
     paths = [Path(source)] if isinstance(source, (str, Path)) else [Path(path) for path in source]

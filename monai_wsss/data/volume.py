@@ -76,6 +76,7 @@ class Volume:
         tags: of a DICOM series.
         frames: frame of each slice, where `files` is one multi-frame object.
         bytes: size of the files together.
+        voi, resample: how it is to be read, see `read_volume`.
     """
 
     files: tuple[Path, ...]
@@ -86,6 +87,8 @@ class Volume:
     tags: SeriesTags | None = None
     frames: tuple[int, ...] | None = None
     bytes: int = 0
+    voi: bool = False
+    resample: bool = False
 
     @property
     def path(self) -> Path:

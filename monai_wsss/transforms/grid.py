@@ -31,8 +31,6 @@ class GridPreprocessing(Compose):
         clip: percentiles of the body's intensities, 0 to 100.
         inside_body: look for the body and take the percentiles inside it, see `NormalizeBodyd`; False for projections,
             which are all body. None is True with a pixel size and False without.
-        voi: apply the VOI LUT or window of a projection X-ray.
-        resample: mend gaps, uneven spacing and tilt of a DICOM series.
 
     Raises:
         InputError: on call, for a volume that cannot be used.
@@ -45,15 +43,11 @@ class GridPreprocessing(Compose):
         size: Sequence[int] = (256, 256),
         clip: Sequence[float] = (0.5, 99.5),
         inside_body: bool | None = None,
-        voi: bool = False,
-        resample: bool = False,
     ) -> None:
         self.inside_body = pixel_spacing is not None if inside_body is None else inside_body
-        self._reading = {"voi": voi, "resample": resample}
         self._resample = ResampleToGridd(keys, pixel_spacing, size)
         self._normalize = NormalizeBodyd(keys, (clip[0], clip[1]), self.inside_body)
-        load = LoadVolumed(keys, voi=voi, resample=resample)
-        super().__init__([load, OrientInPlaned(keys), self._normalize, self._resample])
+        super().__init__([LoadVolumed(keys), OrientInPlaned(keys), self._normalize, self._resample])
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -64,7 +58,6 @@ class GridPreprocessing(Compose):
             "size": list(self._resample.size),
             "clip": list(self._normalize.clip),
             **({} if self.inside_body else {"inside_body": False}),
-            **{name: True for name, wanted in self._reading.items() if wanted},
         }
 
     def __call__(self, data: Any, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]

@@ -148,5 +148,9 @@ def _update_lines(data: Path, mentions: Mentions) -> None:
         drop_lines(data / "nuisance.csv", mentions)
     path = data / "prepare.json"
     if path.is_file():
-        content = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:  # no report that anybody can read, and nobody knows whom it names
+            path.unlink()
+            return
         write_json(path, mentions.without({k: v for k, v in content.items() if k not in _POOLED_KEYS}))

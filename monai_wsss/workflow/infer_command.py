@@ -33,7 +33,7 @@ def infer(
         data: prepared folder whose key makes the names; None takes `out`.key, which is made once.
         keep_names: name masks as their sources, for data that is already anonymised.
         mapping: file for the table of names in clear; None writes none.
-        series: rule that chooses among DICOM series, or "all"; None takes a study's only usable one.
+        series: rule that chooses among series, or "all"; None takes the one that the run's data was prepared with.
         progress: called with the cases done and the cases in all.
 
     Returns:
@@ -62,10 +62,11 @@ def infer(
         "tracking_uri": "none",
     }
     names: dict[str, Any] = {
-        "series": series,
         "keep_names": keep_names,
         "key_file": None if key_file is None else str(key_file),
     }
+    if series is not None:
+        names["series"] = series
     workflow = ConfigWorkflow(
         config_file=str(config),
         logging_file=False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ def inference_items(
     series: str | None = None,
     keep_names: bool = False,
     key_file: str | None = None,
+    voi: bool = False,
+    resample: bool = False,
 ) -> list[dict[str, Any]]:
     """`{image, case}` of a prepared folder's test split, or of every volume in any other folder, or of one file.
 
@@ -35,6 +38,8 @@ def inference_items(
         series: rule that chooses among DICOM series, see `SeriesRule`; "all" takes all; None takes a study's only one.
         keep_names: name cases as their files.
         key_file: key of the hashes, made if it is not there; None is `exclude`.key.
+        voi: apply the VOI LUT of projection X-ray.
+        resample: mend gaps and tilt of DICOM series by interpolation.
 
     Raises:
         InputError: nothing there that can be read, or several series in a study and no rule.
@@ -47,8 +52,8 @@ def inference_items(
             raise InputError("no key for the names: give key_file, or keep_names for data that is already anonymised")
         key_file = str(key_beside(exclude))
     left_out = [path for path in (exclude, key_file) if path]
-    volumes, unreadable = find_volumes(folder, exclude=left_out)
-    chosen = choose_series(volumes, series)
+    volumes, unreadable = find_volumes(folder, exclude=left_out, resample=resample)
+    chosen = [replace(volume, voi=voi, resample=resample) for volume in choose_series(volumes, series)]
     names = Pseudonyms.open(key_file or "", keep_names)
     items: list[dict[str, Any]] = [{"image": volume, "case": case_name(volume, names)} for volume in chosen]
     root = folder if folder.is_dir() else folder.parent

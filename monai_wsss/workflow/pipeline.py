@@ -93,7 +93,8 @@ class Pipeline:
         """Write `<run>/bundle` and the top of run.json."""
         dataset = PreparedDataset.read(self.dataset_dir)
         known = known_ids(self.bundle / "configs")
-        values = {k: v for k, v in {"labels": list(dataset.labels), **_TRAINED}.items() if k in known}
+        of_data = {"labels": list(dataset.labels), **dataset.reading}
+        values = {k: v for k, v in {**of_data, **_TRAINED}.items() if k in known}
         values |= self._values()
         check_ids(set(values), self.bundle / "configs", "--set")
         target = self.run_folder / "bundle"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from monai_wsss.data import (
@@ -101,9 +101,9 @@ def prepare(
     policy = LabelPolicy(blank, uncertain)
     rule = None if series in (None, "all") else SeriesRule.parse(str(series))
     table = read_labels_table(labels, classes, split_column, slice_key, group_column)
-    reading = None if progress is None else lambda done: progress(done, None, "reading headers")
+    headers = None if progress is None else lambda done: progress(done, None, "reading headers")
     left_out = [out, *([masks] if masks else [])]
-    volumes, unreadable = find_volumes(input, exclude=left_out, resample=resample, progress=reading)
+    volumes, unreadable = find_volumes(input, exclude=left_out, resample=resample, progress=headers)
     if not volumes:
         raise InputError(f"{input}: none of {len(unreadable)} files can be read ({unreadable[0].reason})")
     names = Pseudonyms.open(out / KEY_FILE, keep_names)
@@ -117,7 +117,7 @@ def prepare(
 
     imported = _import(found, out, names, voi, resample, report, progress)
     found = [item for item in found if item.case in imported]
-    truth = _truth(found, masks, out, names, report)
+    truth = _truth(found, imported, masks, out, names, report)
     cases = [_case(item, table, policy, imported[item.case].path, truth, names, report) for item in found]
 
     preprocessing = preprocessing or _default_preprocessing([item.volume for item in found])
@@ -136,9 +136,10 @@ def prepare(
         if (cut := cached_record(case.case, folder).get("cropped_mm"))
     ]
     split_of = choice.assign(cases, {item.case: item for item in found}, table.split_column, report)
+    reading = {name: value for name, value in (("series", series), ("voi", voi), ("resample", resample)) if value}
     training, validation, test = (tuple(c for c in cases if split_of[c.case] == name) for name in SPLITS)
     dataset = PreparedDataset(
-        table.labels, preprocessing.parameters, training, validation, test, policy=policy.to_json()
+        table.labels, preprocessing.parameters, training, validation, test, policy.to_json(), reading
     )
     check_prepared(dataset, folder, {case: image.notes for case, image in imported.items()}, report)
     if mapping is not None:
@@ -203,17 +204,21 @@ def _import(
 
 
 def _truth(
-    found: Sequence[LabelledVolume], masks: str | Path | None, out: Path, names: Pseudonyms, report: PrepareReport
+    found: Sequence[LabelledVolume],
+    imported: Mapping[str, ImportedImage],
+    masks: str | Path | None,
+    out: Path,
+    names: Pseudonyms,
+    report: PrepareReport,
 ) -> dict[str, Path]:
     """Bring the true masks along; only `evaluate` reads them again."""
     if masks is None:
         return {}
     case_of = {item.volume.case: item.case for item in found}
     files, problems = find_truth([item.volume for item in found], masks)
-    images = {item.case: out / "images" / f"{item.case}.nii.gz" for item in found}
-    truth, unreadable = import_masks(
-        {case_of[name]: file for name, file in files.items()}, images, out / "truth", names
-    )
+    own = {case_of[name]: file for name, file in files.items()}
+    images = {case: image.path for case, image in imported.items()}
+    truth, unreadable = import_masks(own, images, out / "truth", names)
     report.truth_problems = [Skipped(report.file(item.file), item.reason) for item in (*problems, *unreadable)]
     return truth
 
@@ -239,5 +244,5 @@ def _case(
         site=names.site(item.site) if item.site else None,
         truth=truth.get(item.case),
         burned_in=item.volume.tags is not None and item.volume.tags.burned_in == "YES",
-        aliases=case_aliases(item.volume, names),
+        aliases=(*case_aliases(item.volume, names), *(names.patient(other) for other in item.other_ids)),
     )

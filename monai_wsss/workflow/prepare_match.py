@@ -31,12 +31,16 @@ _MOST_IDS = 2  # of one person
 
 @dataclass(frozen=True)
 class LabelledVolume:
-    """A volume with its rows: `patient` and `volume.case` are names in clear, `case` is the name that is written."""
+    """A volume with its rows.
+
+    `patient`, `other_ids` of the same person and `volume.case` are names in clear; `case` is the name that is written.
+    """
 
     volume: Volume
     rows: list[Row]
     patient: str
     case: str
+    other_ids: tuple[str, ...] = ()
 
     @property
     def site(self) -> str | None:
@@ -113,12 +117,18 @@ def _one_name_a_person(found: list[LabelledVolume], report: PrepareReport) -> li
     if placeholders:
         report.notes.append("The headers name many of the table's patients alike; the table's names are taken")
     pairs: list[tuple[str, str | None]] = []
+    headers = []
     for item in found:
         header = item.volume.tags.patient if item.volume.tags else ""
-        pairs.append((item.patient, f"header {header}" if header and header not in placeholders else None))
+        headers.append(header if header not in placeholders else "")
+        pairs.append((item.patient, f"header {headers[-1]}" if headers[-1] else None))
         pairs += [(item.patient, f"group {row.group}") for row in item.rows if row.group]
     person = join_groups(pairs)
-    return [replace(item, patient=person[item.patient]) for item in found]
+    joined = []
+    for item, header in zip(found, headers, strict=True):
+        others = sorted({item.patient, header} - {person[item.patient], ""})
+        joined.append(replace(item, patient=person[item.patient], other_ids=tuple(others)))
+    return joined
 
 
 def without_withdrawn(

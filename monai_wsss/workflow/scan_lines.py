@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from monai_wsss.data.discovery import is_harmless
+from monai_wsss.workflow.scan_rules import proposed_rules
 
 if TYPE_CHECKING:
     from monai_wsss.workflow.scan import ScannedSeries, ScanReport
@@ -60,7 +61,8 @@ def _kinds(usable: Sequence[ScannedSeries]) -> list[str]:
     if not kinds:
         return []
     rows = [["volumes", "studies", "type", "description", "plane", "slices", "voxels, mm", "stored as"]]
-    ranked = sorted(kinds.items(), key=lambda kind: (-len(kind[1]), kind[0]))
+    stacks = {kind for kind, alike in kinds.items() if max(entry.slices for entry in alike) > 1}  # before localizers
+    ranked = sorted(kinds.items(), key=lambda kind: (kind[0] not in stacks, -len(kind[1]), kind[0]))
     for (modality, description, plane), alike in ranked[:_MAX_KINDS]:
         studies = len({(entry.patient, entry.study) for entry in alike}) if alike[0].study else ""
         syntaxes = Counter(entry.transfer_syntax for entry in alike if entry.transfer_syntax)
@@ -70,10 +72,8 @@ def _kinds(usable: Sequence[ScannedSeries]) -> list[str]:
         rows.append([f"{len(alike):,}", str(studies), modality, description, plane, *sizes])
     more_kinds = [f"and {len(kinds) - _MAX_KINDS} more kinds, see the JSON file"] if len(kinds) > _MAX_KINDS else []
     lines = ["", "Usable:", *_table(rows, right=(0, 1, 5)), *more_kinds]
-    names = [alike[0].series_description for _, alike in ranked]
-    described = next((name for name in names if 0 < len(name) <= 64 and not set('*,"|') & set(name)), "")
-    if len(kinds) > 1 and described:
-        lines.append(f'A rule chooses one kind, such as --series "SeriesDescription={described}"')
+    rules = proposed_rules(usable)
+    lines += ["Rules that choose, for example:", *(f"  {rule}" for rule in rules)] if rules else []
     burned = sum(entry.burned_in == "YES" for entry in usable)
     if burned:
         lines.append(f"{_count(burned, 'volume')} may show text burned into the pixels, such as a name")

@@ -9,13 +9,11 @@ import pytest
 from PIL import Image
 
 from monai_wsss.data import import_volume
-from monai_wsss.data.generic_reason import generic_reason
 from monai_wsss.data.import_volume import import_masks, import_volumes
 from monai_wsss.data.nifti import read_nifti, read_nifti_header
 from monai_wsss.data.picture import read_picture_header
 from monai_wsss.data.pseudonyms import Pseudonyms
 from monai_wsss.data.read_volume import read_volume
-from monai_wsss.data.skipped import Skipped
 from monai_wsss.data.volume import Volume
 from monai_wsss.data.voxel_size import UNKNOWN
 from monai_wsss.errors import InputError
@@ -236,22 +234,3 @@ def test_bad_masks_and_kept_names(tmp_path):
     truth, (skip,) = masks(mask, tmp_path / "truth", images)
     assert truth == {} and skip.file == str(mask.path) and "DOE" not in skip.reason
     assert not (tmp_path / "truth").exists()
-
-
-@pytest.mark.parametrize(
-    ("message", "expected"),
-    [
-        ("/in/DOE/a1.dcm: cut short", "cut short"),
-        ("/in/DOE/b2.dcm: cut short", "slice 1: cut short"),
-        ("no pixel data in '/in/DOE/b2.dcm'", "no pixel data in 'slice 1'"),
-        ("decoder failed on b2.dcm", "decoder failed on slice 1"),
-        ("slices 3 and 4 have the same position", "slices 3 and 4 have the same position"),
-        ("nothing found in /in/DOE", "nothing found in its folder"),
-    ],
-)
-def test_reasons_name_no_file(tmp_path, message, expected):
-    from pathlib import Path
-
-    files = [Path("/in/DOE/a1.dcm"), Path("/in/DOE/b2.dcm"), Path("/in/DOE/3")]
-    assert generic_reason(InputError(message), files) == expected
-    assert Skipped("", generic_reason(InputError(message), files)).reason == expected

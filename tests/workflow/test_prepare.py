@@ -226,7 +226,11 @@ def test_rows_and_files_that_do_not_meet_are_named(study):
     assert report.rows_without_file == ["line 29"]
     assert report.files_without_row == ["P9.nii.gz"]
     assert report.rows_outside == ["line 30: slice 3 (0-based) is not in the volume of 3 slices"]
-    for words in ("row without a file: line 29", "file without a row", "row names a slice that does not exist: line 30"):
+    for words in (
+        "row without a file: line 29",
+        "file without a row",
+        "row names a slice that does not exist: line 30",
+    ):
         assert f"1 {words}" in text(report)
 
 

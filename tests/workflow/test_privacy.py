@@ -299,9 +299,8 @@ def test_nothing_that_is_written_or_said_tells_of_anybody(command, tmp_path, mon
     call(0, "run", BUNDLE, "--data", data, "--out", run, "--device", "cpu", *settings)
     call(1, "infer", run, root / "new", "--out", out / "new", "--data", data, "--device", "cpu")
     call(1, "infer", run, root / "new", "--out", out / "other", "--device", "cpu")
-    call(
-        1, "evaluate", "--pred", run / "predictions", "--truth", root / "masks", "--out", out / "s.json", "--data", data
-    )
+    scores = ["--truth", root / "masks", "--out", out / "scores.json", "--data", data]
+    call(1, "evaluate", "--pred", run / "predictions", *scores)  # masks by accession number; six have no prediction
     counts = json.loads((out / "scores.json").read_text())["counts"]
     assert (counts["cases"], counts["missing"], counts["unmatched"], counts["skipped"]) == (8, 6, 0, 0)
     call(0, "export", run, "--out", out / "exported")

@@ -42,6 +42,9 @@ def test_what_the_resident_sees(export):
         "        2        2  MR     FLAIR ***    axial     5-6  1 x 2 x 5   Explicit VR",
         "        1        1  MR     T1 ***       axial       5  1 x 2 x 5   Explicit VR",
         "        1           NIfTI                           2  1 x 1 x 1",
+        "Rules that choose, for example:",
+        '  --series "SeriesDescription~flair" fits one volume in 2 of 2 studies',
+        '  --series "SeriesDescription~t1" fits one volume in 1 of 2 studies',
         "",
         "Not usable:",
         "  1  1 slice is missing between slices 2 and 3; resample on request",
@@ -133,10 +136,23 @@ def test_alike_problems_are_counted_together(tmp_path):
     assert "  3  N slice is missing between slices N and N; resample on request" in lines
 
 
-def test_a_rule_is_proposed_where_there_is_a_choice(tmp_path):
-    write_stack(tmp_path / "a", 3)
-    write_stack(tmp_path / "b", 3, SeriesInstanceUID="1.9", SeriesDescription="T1")
-    assert 'A rule chooses one kind, such as --series "SeriesDescription=FLAIR ax"' in scan(tmp_path).lines()
+def test_rules_are_proposed_where_there_is_a_choice(tmp_path):
+    """Vendors name alike series differently: a word that all share fits one volume a study."""
+    for k, names in enumerate([("t2_flair_tra", "t1_tra"), ("Ax FLAIR", "Ax T1"), ("FLAIR_longTR", "FLAIR_cor")]):
+        for n, name in enumerate(names):
+            uids = {"StudyInstanceUID": f"1.{k}", "SeriesInstanceUID": f"1.{k}.{n}"}
+            write_stack(tmp_path / f"{k}{n}", 3, **uids, SeriesDescription=name)
+        write_stack(
+            tmp_path / f"{k}loc", 1, **(uids | {"SeriesInstanceUID": f"1.{k}.9"}), SeriesDescription="localizer"
+        )
+    lines = scan(tmp_path).lines()
+    start = lines.index("Rules that choose, for example:")
+    assert lines[start + 1 : start + 4] == [
+        '  --series "SeriesDescription~t1" fits one volume in 2 of 3 studies',
+        '  --series "SeriesDescription~cor" fits one volume in 1 of 3 studies',
+        '  --series "SeriesDescription~longtr" fits one volume in 1 of 3 studies',
+    ]
+    assert lines.index("Usable:") + 8 == next(k for k, line in enumerate(lines) if "localizer" in line)
 
 
 def test_no_line_is_wider_than_a_terminal(tmp_path):

@@ -56,11 +56,20 @@ def _read_ahead(files: Iterator[Path], workers: int) -> Iterator[_Started]:
     waiting: deque[tuple[Path, Future[FileStart | Skipped]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         for file in files:
-            waiting.append((file, pool.submit(read_start, file)))
+            waiting.append((file, _submit(pool, file)))
             if len(waiting) >= workers * _IN_FLIGHT:
                 yield _result(waiting.popleft())
         while waiting:
             yield _result(waiting.popleft())
+
+
+def _submit(pool: ThreadPoolExecutor, file: Path) -> Future[FileStart | Skipped]:
+    try:
+        return pool.submit(read_start, file)
+    except RuntimeError:  # no more threads to be had
+        future: Future[FileStart | Skipped] = Future()
+        future.set_result(read_start(file))
+        return future
 
 
 def _result(entry: tuple[Path, Future[FileStart | Skipped]]) -> _Started:

@@ -76,7 +76,7 @@ _KEYWORDS = (
     *CLASSIC_TAGS,
     *MULTI_FRAME_TAGS,  # large, but parsed only where they are looked at
 )
-_TAGS = [*(Tag(keyword) for keyword in _KEYWORDS), *PRIVATE_TAGS]
+_TAGS: list[BaseTag | int] = [*(Tag(keyword) for keyword in _KEYWORDS), *PRIVATE_TAGS]
 _START_BYTES = 1 << 17
 _META_BYTES = 1024  # hold the file meta information
 _DEFLATED = DeflatedExplicitVRLittleEndian.encode()
@@ -115,7 +115,8 @@ def parse_header(path: Path, start: FileStart | Skipped | None = None) -> FileHe
         return Skipped(str(path), NO_DICOM)
     try:
         data, syntax, position = _read(path, content, size, bare)
-        sop_class = text(data, "SOPClassUID")
+        meta = getattr(data, "file_meta", Dataset())
+        sop_class = text(data, "SOPClassUID") or text(meta, "MediaStorageSOPClassUID")  # a DICOMDIR has no other
     except BROKEN:
         return Skipped(str(path), NO_DICOM if bare else UNREADABLE)
     return _header(path, data, syntax, sop_class, bare, size, size - position)

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.errors import BytesLengthException
 
 from monai_wsss.data.dicom.elements import BROKEN, integer, text
 from monai_wsss.data.dicom.frame_codecs import decode_frame
@@ -179,5 +178,5 @@ def _one_line_errors(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: {error}") from error
     except FileNotFoundError as error:
         raise InputError(f"{path}: not found") from error
-    except (*BROKEN, BytesLengthException) as error:
+    except BROKEN as error:
         raise InputError(f"{path}: is damaged or no DICOM image; copy or export it again") from error

@@ -32,13 +32,13 @@ def draw(
             air = np.maximum(air, chest.edge(gap, 0.6) * chest.edge(lung.inside))
             line = np.maximum(line, _pleura(chest, lung, gap))
             mask |= (gap > 0) & (lung.inside > 0)
-    return radiograph(chest, split, line - rng.uniform(0.045, 0.07) * air, air, mask)
+    return radiograph(chest, split, line - rng.uniform(0.038, 0.06) * air, air, mask)
 
 
 def _pleura(chest: Chest, lung: Lung, gap: Array) -> Array:
     """Brightness of the thin line of the pleura, and of the collapsed lung beside it, which is a little denser."""
     denser = 0.018 * np.exp(-(((gap + 6) / 6) ** 2)) * (gap < 0)
-    line = chest.rng.uniform(0.05, 0.085) * chest.line(gap, 0.9) + denser
+    line = chest.rng.uniform(0.07, 0.11) * chest.line(gap, 0.9) + denser
     return line * expit(lung.inside / 1.5) * expit((lung.to_floor - 2) / 2)
 
 

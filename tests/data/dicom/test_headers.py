@@ -1,7 +1,7 @@
 import logging
+import time
 import warnings
-from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pydicom
@@ -10,6 +10,7 @@ from dicom_files import write_dicom
 
 from monai_wsss.data.dicom import headers
 from monai_wsss.data.dicom.headers import NO_DICOM, FileHeader, read_headers
+from monai_wsss.data.dicom.parse_header import read_start
 from monai_wsss.data.dicom.quiet import quiet_pydicom
 from monai_wsss.data.skipped import Skipped
 
@@ -26,27 +27,6 @@ def many(tmp_path_factory):
     return sorted(folder.iterdir())
 
 
-class BrokenPool:
-    """Works once, then its worker dies, then it takes no more."""
-
-    def __init__(self, *_, **__):
-        self.calls = 0
-
-    def submit(self, function, chunk):
-        self.calls += 1
-        if self.calls > 2:
-            raise BrokenProcessPool("dead")
-        future = Future()
-        if self.calls == 1:
-            future.set_result(function(chunk))
-        else:
-            future.set_exception(BrokenProcessPool("died"))
-        return future
-
-    def shutdown(self, **_):
-        pass
-
-
 def test_order_and_kinds(many):
     found = list(read_headers(many))
     assert [str(many[k]) for k in (50, 149)] == [item.file for item in found if isinstance(item, Skipped)]
@@ -56,47 +36,41 @@ def test_order_and_kinds(many):
     ]
 
 
-def test_worker_processes_give_the_same(many):
-    assert list(read_headers(iter(many), workers=2)) == list(read_headers(many, workers=1))
+def test_threads_change_nothing(many):
+    assert list(read_headers(iter(many), workers=3)) == list(read_headers(many, workers=1))
 
 
-def test_dead_workers_lose_no_file(many, monkeypatch):
-    monkeypatch.setattr(headers, "ProcessPoolExecutor", BrokenPool)
-    assert list(read_headers(many, workers=2)) == list(read_headers(many, workers=1))
+def test_without_threads_to_be_had_the_rest_is_read_all_the_same(many, monkeypatch):
+    def submit(pool, *_):
+        pool.calls = getattr(pool, "calls", 0) + 1
+        if pool.calls > 10:
+            raise RuntimeError("can't start new thread")
+        return original(pool, *_)
+
+    original = ThreadPoolExecutor.submit
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", submit)
+    assert list(read_headers(many)) == list(read_headers(many, workers=1))
 
 
-class StuckPool:
-    """Takes tasks and never finishes one."""
+def test_slow_drives_are_waited_for_once(many, monkeypatch):
+    """40 files that take 50 ms each: 2 s one by one, 0.25 s by eight threads."""
 
-    def __init__(self, *_, **__):
-        self.submit = lambda function, chunk: Future()
-        self.shutdown = lambda **_: None
+    def slow(file):
+        time.sleep(0.05)
+        return read_start(file)
+
+    monkeypatch.setattr(headers, "read_start", slow)
+    start = time.monotonic()
+    assert len(list(read_headers(many[:40]))) == 40
+    assert time.monotonic() - start < 1.5
 
 
-def test_nothing_waits_for_a_worker_that_hangs(many, monkeypatch):
-    monkeypatch.setattr(headers, "ProcessPoolExecutor", StuckPool)
-    monkeypatch.setattr(headers, "_CHUNK", 2)
-    assert list(read_headers(many, workers=2)) == list(read_headers(many, workers=1))
-
-
-@pytest.mark.parametrize(("workers", "limit"), [(1, 2), (2, 2 * 16 * 2)])
-def test_memory_is_bounded(many, monkeypatch, workers, limit):
-    """No more files are taken from the list than fit into the tasks in flight, 2 files a task."""
-    monkeypatch.setattr(headers, "ProcessPoolExecutor", StuckPool)
-    monkeypatch.setattr(headers, "_CHUNK", 2)
+@pytest.mark.parametrize(("workers", "limit"), [(1, 64), (2, 64 + 2 * 8 - 1)])
+def test_memory_is_bounded(many, workers, limit):
+    """No more files are taken from the list than a chunk, and eight a thread that are read ahead."""
     taken = []
     next(read_headers((taken.append(file) or file for file in many), workers=workers))
     assert len(taken) == limit
-
-
-def test_workers_help_once_it_takes_long(many, monkeypatch):
-    monkeypatch.setattr(headers, "_CHUNK", 2)
-    started = []
-    monkeypatch.setattr(headers, "ProcessPoolExecutor", lambda *_, **__: started.append(1) or StuckPool())
-    alone = list(read_headers(many))
-    assert started == []
-    monkeypatch.setattr(headers, "_PATIENCE", 0.0)
-    assert list(read_headers(many)) == alone and started == [1]
 
 
 def test_files_of_a_series_share_their_tags(many):

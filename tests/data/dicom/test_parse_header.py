@@ -1,5 +1,7 @@
 import random
 import re
+import tracemalloc
+import zlib
 
 import pydicom
 import pytest
@@ -96,6 +98,14 @@ def test_objects_that_are_no_images(tmp_path, sop_class, reason):
     assert read(path) == Skipped(str(path), reason)
 
 
+def test_a_real_dicomdir_names_its_class_in_the_meta_information_alone(tmp_path):
+    path = write_dicom(tmp_path / "DICOMDIR", {"SOPClassUID": uid.MediaStorageDirectoryStorage})
+    file = pydicom.dcmread(path)
+    del file.SOPClassUID, file.SOPInstanceUID
+    file.save_as(path)
+    assert read(path).reason == "DICOMDIR, an index"
+
+
 MOVIE = "1.2.840.10008.1.2.4.102"
 NOT_READ = "its pixels are stored as MPEG-4 video, which is not read; export it again uncompressed"
 MOSAIC = ["ORIGINAL", "PRIMARY", "M", "MOSAIC"]
@@ -133,6 +143,32 @@ def test_problems_of_the_pixels(tmp_path, changes, options, problem):
 def test_a_deflated_file(tmp_path):
     found = read(write_dicom(tmp_path / "a", syntax=uid.DeflatedExplicitVRLittleEndian))
     assert found.tags.transfer_syntax == "Deflated" and found.problem == ""
+
+
+def test_a_bomb_is_not_inflated(tmp_path):
+    """A deflated file of a few kilobytes that would take a gigabyte: only its header is inflated."""
+    path = write_dicom(tmp_path / "a", syntax=uid.DeflatedExplicitVRLittleEndian)
+    content = path.read_bytes()
+    start = 144 + int.from_bytes(content[140:144], "little")
+    header = zlib.decompressobj(-zlib.MAX_WBITS).decompress(content[start:])
+    squeeze = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    bomb = squeeze.compress(header) + b"".join(squeeze.compress(bytes(1 << 20)) for _ in range(64)) + squeeze.flush()
+    path.write_bytes(content[:start] + bomb)
+    tracemalloc.start()
+    assert read(path).frames[0].position == (0.0, 0.0, 0.0)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 21
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("size", [100_000, 131_072, 300_000])
+def test_a_header_longer_than_the_first_look(tmp_path, size):
+    data = slice_tags()
+    path = write_dicom(tmp_path / "a", data)
+    file = pydicom.dcmread(path)
+    file.private_block(0x0009, "VENDOR", create=True).add_new(0x10, "OB", bytes(size))
+    file.save_as(path)
+    found = read(path)
+    assert found.frames[0].position == (0.0, 0.0, 0.0) and found.problem == "" and found.rows == 3
 
 
 def test_a_film(tmp_path):
