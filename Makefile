@@ -1,5 +1,6 @@
 # make demo    install, then the whole pipeline on generated phantoms; results in demo/
 # make test    install, then lint, types, import rules and tests
+# make test-pydicom2  the DICOM tests on pydicom 2.4, which MONAI Label's environment has
 # make install the development environment alone; make lint; make clean
 #
 # Overridable: PYTHON (3.10 or newer), TORCH (requirement), WORKERS (test processes), PYTEST_ARGS.
@@ -18,7 +19,7 @@ TORCH_STAMP := $(VENV)/.installed-$(subst /,-,$(firstword $(TORCH)))
 DEMO_STAMP := $(VENV)/.installed-demo
 DEV_STAMP := $(VENV)/.installed-dev
 
-.PHONY: demo test install lint clean
+.PHONY: demo test test-pydicom2 install lint clean
 .DELETE_ON_ERROR:
 
 demo: $(DEMO_STAMP)
@@ -27,6 +28,14 @@ demo: $(DEMO_STAMP)
 # One thread per worker: two processes of two threads each slow one another several-fold on two cores.
 test: lint
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+
+# A copy beside the environment, first on the path.
+$(VENV)/pydicom2: $(DEV_STAMP)
+	$(PIP) install --no-deps --target '$@' 'pydicom>=2.4,<3'
+	@touch '$@'
+
+test-pydicom2: $(VENV)/pydicom2
+	OMP_NUM_THREADS=1 PYTHONPATH=$(VENV)/pydicom2 $(BIN)/python -m pytest -q -n $(WORKERS) tests/data/dicom tests/data/test_read_volume.py
 
 install: $(DEV_STAMP)
 

@@ -27,7 +27,7 @@ _Entry = tuple["Volume | None", "tuple[str, ...]"]  # None: no volume, but its n
 LEFT_OUT = "left out by the series rule"
 COPY = "a copy of another file of its series"
 ARCHIVE = "an archive; unpack it first"
-_NO_IMAGE = (", no image", ", no volume", " without an image")
+_NO_IMAGE = (", no image", ", no volume", ", no slice", " without an image")
 _PROGRAMS = frozenset({".exe", ".dll", ".jar", ".inf", ".js", ".css", ".so", ".dylib"})
 
 
@@ -37,8 +37,8 @@ class Found:
 
     Attributes:
         volumes: the usable ones, in the order of their paths.
-        unusable: DICOM series that make no volume.
-        skipped: single files that look like images, and why they are none that can be used.
+        unusable: DICOM series that make no volume and should.
+        skipped: what else looks like an image, and why it is none that can be used.
         ignored: number of files that are no images, by kind.
     """
 
@@ -89,7 +89,7 @@ def reason_unusable(series: Series) -> str:
 
 
 def is_harmless(skipped: Skipped) -> bool:
-    """Whether leaving this out is no loss: DICOM objects other than images, copies, what the rule leaves out."""
+    """Whether leaving this out is no loss: DICOM objects other than images, screenshots, copies, by the rule."""
     return skipped.reason in (LEFT_OUT, COPY) or skipped.reason.endswith(_NO_IMAGE)
 
 
@@ -163,7 +163,12 @@ def _dicom_entries(
     every = group_series(headers, resample)
     for series in every:
         found.skipped += [Skipped(str(path), COPY) for path in series.copies]
-    found.unusable = [series for series in every if series.problem]
+        if series.problem:
+            item = Skipped(str(place_of(series.files)), reason_unusable(series))
+            if is_harmless(item):
+                found.skipped.append(item)
+            else:
+                found.unusable.append(series)
     usable = [series for series in every if not series.problem]
     return [(_volume(series, base), names) for series, names in zip(usable, series_names(usable, base), strict=True)]
 

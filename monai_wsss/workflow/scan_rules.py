@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from monai_wsss.workflow.scan import ScannedSeries
 
 _SHOWN = 3
+_REPEATED = 0.1  # of the studies may hold several volumes that fit, for scans are repeated
 _SHORTEST = 2  # letters: "t1"
 
 
@@ -29,8 +30,9 @@ def proposed_rules(usable: Sequence[ScannedSeries]) -> list[str]:
     for word in sorted(_words(volumes), key=lambda word: (-len(word), word)):
         fitting = [k for k, entry in enumerate(volumes) if word in entry.series_description.lower()]
         per_study = Counter((volumes[k].patient, volumes[k].study) for k in fitting)
-        if max(per_study.values()) == 1:
-            found.setdefault(frozenset(fitting), (len(per_study), word))
+        one = sum(count == 1 for count in per_study.values())
+        if len(per_study) - one <= _REPEATED * one:
+            found.setdefault(frozenset(fitting), (one, word))
     best = sorted(found.values(), key=lambda rule: (-rule[0], rule[1]))[:_SHOWN]
     rule = '--series "SeriesDescription~{}" fits one volume in {} of {} studies'
     return [rule.format(word, count, studies) for count, word in best]

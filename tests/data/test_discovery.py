@@ -117,6 +117,7 @@ def test_an_export(tmp_path):
     write_stack(tmp_path / "DICOM/ST1/SE1", 3)
     write_stack(tmp_path / "DICOM/ST1/SE2", 3, SeriesInstanceUID="1.9")
     write_dicom(tmp_path / "DICOM/ST1/SR", {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.88.22", "Modality": "SR"})
+    write_dicom(tmp_path / "DICOM/ST1/SE2/dose", film_tags(SOPClassUID=uid.SecondaryCaptureImageStorage, Modality="CT"))
     write_dicom(tmp_path / "DICOMDIR", {"SOPClassUID": uid.MediaStorageDirectoryStorage})
     for name in ("Thumbs.db", "readme.txt", "VIEWER/start.exe", "VIEWER/index.html", "report.pdf", "empty"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -124,7 +125,8 @@ def test_an_export(tmp_path):
     picture(tmp_path / "VIEWER/icons/logo.png")
     found = search(tmp_path)
     assert [volume.case for volume in found.volumes] == ["DICOM__ST1__SE1", "DICOM__ST1__SE2"]
-    assert [item.reason for item in found.skipped] == ["a report, no image"]
+    reasons = ["a screenshot (secondary capture), no slice", "a report, no image"]
+    assert [item.reason for item in found.skipped] == reasons and found.unusable == []
     assert all(is_harmless(item) for item in found.skipped)
     assert found.ignored == {"DICOMDIR": 1, "other file": 6, "picture of a viewer": 1}
 

@@ -54,7 +54,6 @@ def test_parameters_are_plain_and_complete():
     ("options", "extra"),
     [
         ({"inside_body": True}, {}),  # the defaults add nothing: older caches stay valid
-        ({"voi": False, "resample": False}, {}),
         ({"inside_body": False}, {"inside_body": False}),
         ({"pixel_spacing": None}, {"pixel_spacing": None, "inside_body": False}),
         ({"pixel_spacing": None, "inside_body": True}, {"pixel_spacing": None}),
@@ -63,15 +62,6 @@ def test_parameters_are_plain_and_complete():
 def test_parameters_tell_the_options_apart(options, extra):
     default = {"version": 1, "pixel_spacing": 1.0, "size": [256, 256], "clip": [0.5, 99.5]}
     assert GridPreprocessing(**options).parameters == default | extra
-
-
-@pytest.mark.parametrize(("voi", "resample"), [(True, False), (False, True), (True, True)])
-def test_options_of_reading_reach_the_reader_and_the_parameters(voi, resample):
-    grid = GridPreprocessing(voi=voi, resample=resample)
-    reader = grid.transforms[0]
-    assert (reader.voi, reader.resample) == (voi, resample)
-    found = {name: value for name, value in grid.parameters.items() if name in ("voi", "resample")}
-    assert found == {name: True for name, wanted in (("voi", voi), ("resample", resample)) if wanted}
 
 
 def test_an_old_cache_keeps_its_name():

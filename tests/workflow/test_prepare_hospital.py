@@ -13,11 +13,14 @@ from monai_wsss.data import PreparedDataset, read_nifti
 from monai_wsss.data.phantoms.dicom_files import write_series
 from monai_wsss.errors import InputError
 from monai_wsss.transforms import GridPreprocessing
+from monai_wsss.workflow import Pipeline, inference_items
+from monai_wsss.workflow.bundle_config import load_config
 from monai_wsss.workflow.prepare import prepare
 
 GRID = GridPreprocessing(size=(32, 32))
 AFFINE = np.diag([-1.0, -1.0, 5.0, 1.0])
 FLAIR = "SeriesDescription~flair"
+BUNDLE = Path(__file__).parents[2] / "bundles" / "brain_mri_lesion_mixed_unet"
 NIH = Path(__file__).parents[2].parent / "shared" / "data" / "cxr_nih"
 
 
@@ -134,6 +137,17 @@ def test_splits_do_not_hang_on_the_key(run, tmp_path):
     assert splits[0] == splits[1] and not names[0].keys() & names[1].keys()
 
 
+def test_how_series_were_read_is_remembered_and_inference_does_the_same(run, export, tmp_path):
+    run(resample=True)
+    data = PreparedDataset.read(tmp_path / "out")
+    assert data.reading == {"series": FLAIR, "resample": True}
+    pipeline = Pipeline(str(BUNDLE), str(tmp_path / "out"), str(tmp_path / "run"), tracking_uri="none")
+    config = load_config(pipeline.freeze() / "configs" / "inference.yaml")
+    assert (config["series"], config["voi"], config["resample"]) == (FLAIR, False, True)
+    items = inference_items(str(export / "in"), str(tmp_path / "masks"), FLAIR, voi=True, resample=True)
+    assert len(items) == 10 and all(item["image"].voi and item["image"].resample for item in items)
+
+
 def test_temporal_split_tests_on_the_newest(run, tmp_path):
     patients = clear_names(tmp_path, run, temporal=True, split=(0.6, 0.2, 0.2))
     data = PreparedDataset.read(tmp_path / "out")
@@ -156,6 +170,41 @@ def test_a_group_column_joins_people(run, tmp_path):
     split_of = {case.case: part for part in ("training", "validation", "test") for case in data.cases(part)}
     by_patient = {case.patient: split_of[case.case] for case in data.cases()}
     assert all(split_of[case.case] == by_patient[case.patient] for case in data.cases())
+
+
+def test_a_placeholder_in_the_headers_joins_nobody(tmp_path):
+    rows = ["SeriesInstanceUID,PatientID,lesion"]
+    for i in range(6):
+        tags = patient_tags(i) | {
+            "PatientID": "ANONYMOUS",
+            "SeriesInstanceUID": f"1.2.{i}",
+            "StudyInstanceUID": f"1.3.{i}",
+        }
+        write_series(tmp_path / "in" / f"s{i}", head(i), AFFINE, tags)
+        rows.append(f"1.2.{i},P{i},{i % 2}")
+    (tmp_path / "labels.csv").write_text("\n".join([*rows, ""]))
+    report = prepare(tmp_path / "in", tmp_path / "labels.csv", tmp_path / "out", preprocessing=GRID)
+    assert sum(report.patients.values()) == 6
+    assert "name many of the table's patients alike" in "\n".join(report.lines())
+
+
+def test_two_ids_of_one_person_are_one_patient_and_both_are_known(tmp_path):
+    rows = ["SeriesInstanceUID,PatientID,lesion"]
+    for i in range(6):
+        tags = patient_tags(i) | {
+            "PatientID": f"H{i // 2}",
+            "SeriesInstanceUID": f"1.2.{i}",
+            "StudyInstanceUID": f"1.3.{i}",
+        }
+        write_series(tmp_path / "in" / f"s{i}", head(i), AFFINE, tags)
+        rows.append(f"1.2.{i},P{i},{i % 2}")
+    (tmp_path / "labels.csv").write_text("\n".join([*rows, ""]))
+    report = prepare(tmp_path / "in", tmp_path / "labels.csv", tmp_path / "out", keep_names=True, preprocessing=GRID)
+    assert sum(report.patients.values()) == 3  # P0 and P1 share the header's H0, and so on
+    case = next(
+        case for case in PreparedDataset.read(tmp_path / "out").cases() if "1.2.1" in case.aliases + (case.case,)
+    )
+    assert case.patient == "P0" and {"P1", "H0"} <= set(case.aliases)
 
 
 def test_slices_by_instance_number(run, tmp_path):

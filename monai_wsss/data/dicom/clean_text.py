@@ -22,14 +22,24 @@ _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "ø": 
 
 
 @lru_cache(maxsize=256)
-def identifying_words(texts: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the words of names, numbers and dates of a header, as they may turn up in a description, longest first."""
-    words = set()
-    for text in texts:
-        words.add(text)
-        words.update(re.split(r"[\W_]+", text))
-    spellings = {spelling for word in words for spelling in _spellings(word)}
-    return tuple(sorted((word for word in spellings if len(word) > 1), key=lambda word: (-len(word), word)))
+def identifying_words(texts: tuple[str, ...], staff: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Return the words of names, numbers and dates of a header, as they may turn up in a description, longest first.
+
+    Args:
+        texts: of the patient: names as DICOM writes them (family^given^middle^title), numbers, dates.
+        staff: names of physicians and operators; of these, initials ("SE") are no words.
+    """
+    words = {word for text in texts for word in _words(text) if len(word) > 1}
+    words |= {word for name in staff for word in _words(name) if len(word) >= _ANYWHERE}
+    return tuple(sorted(words, key=lambda word: (-len(word), word)))
+
+
+def _words(text: str) -> set[str]:
+    words = {text}
+    for spelling in text.split("="):  # in Latin letters, in ideographs, as it sounds
+        for part in spelling.split("^")[:3]:  # after these a title: "MR" is one
+            words.update(re.split(r"[\W_]+", part))
+    return {spelling for word in words for spelling in _spellings(word)}
 
 
 def clean_description(text: str, words: Iterable[str] = ()) -> str:

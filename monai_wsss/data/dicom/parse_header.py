@@ -32,7 +32,7 @@ from monai_wsss.data.volume import SeriesTags
 NO_DICOM = "no DICOM file"
 UNREADABLE = "its DICOM header cannot be read; export it again"
 NO_PIXELS = "a DICOM object without an image"
-_NAMES = (
+_PATIENT = (
     "PatientName",
     "OtherPatientNames",
     "PatientBirthName",
@@ -40,13 +40,11 @@ _NAMES = (
     "OtherPatientIDs",
     "AccessionNumber",
     "PatientBirthDate",
-    "StudyID",
-    "ReferringPhysicianName",
-    "PerformingPhysicianName",
-    "OperatorsName",
 )
+_STAFF = ("ReferringPhysicianName", "PerformingPhysicianName", "OperatorsName")
 _KEYWORDS = (
-    *_NAMES,
+    *_PATIENT,
+    *_STAFF,
     "SOPClassUID",
     "SOPInstanceUID",
     "StudyDate",
@@ -234,7 +232,7 @@ def _pixel_problem(data: Dataset, tags: SeriesTags, pixels: int, rest: int) -> s
 
 
 def _series_tags(data: Dataset, syntax: str) -> SeriesTags:
-    words = identifying_words(tuple(text(data, name) for name in _NAMES))
+    words = identifying_words(*(tuple(text(data, name) for name in names) for names in (_PATIENT, _STAFF)))
 
     def clean(keyword: str) -> str:
         return clean_description(text(data, keyword), words)

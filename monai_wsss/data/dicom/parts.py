@@ -79,7 +79,7 @@ def _part_always(slices: Sequence[Slice]) -> list[tuple[str, list[Slice]]]:
             lambda key, _: f"echo {_text(key)}",
         ),
         ([_rounded(s.frame.b_value, 0) for s in slices], lambda key, _: f"b {_text(key, 's/mm2')}"),
-        ([s.frame.stack for s in slices], lambda key, _: f"stack {key}"),
+        ([s.frame.stack for s in slices], lambda key, _: f"stack {key or 'unknown'}"),
         (
             [str(s.file.path) if len(s.file.frames) > 1 else "" for s in slices],
             lambda key, number: f"object {number}" if key else "single slices",
@@ -102,10 +102,11 @@ def _part_always(slices: Sequence[Slice]) -> list[tuple[str, list[Slice]]]:
 def _telling_columns(keys: list[tuple[Hashable, ...]], width: int) -> list[int]:
     """Return the first columns that together tell all keys apart."""
     shown: list[int] = []
+    told_apart = 1
     for k in range(width):
-        if len({tuple(key[i] for i in (*shown, k)) for key in keys}) > len(
-            {tuple(key[i] for i in shown) for key in keys}
-        ):
+        distinct = len({tuple(key[i] for i in (*shown, k)) for key in keys})
+        if distinct > told_apart:
+            told_apart = distinct
             shown.append(k)
     return shown
 

@@ -32,7 +32,7 @@ def draw(
             air = np.maximum(air, chest.edge(gap, 0.6) * chest.edge(lung.inside))
             line = np.maximum(line, _pleura(chest, lung, gap))
             mask |= (gap > 0) & (lung.inside > 0)
-    return radiograph(chest, split, line - rng.uniform(0.038, 0.06) * air, air, mask)
+    return radiograph(chest, split, line - rng.uniform(0.042, 0.066) * air, air, mask)
 
 
 def _pleura(chest: Chest, lung: Lung, gap: Array) -> Array:

@@ -36,6 +36,15 @@ def test_cleaned(text, clean):
     assert clean_description(text, identifying_words(PERSON)) == clean
 
 
+def test_titles_and_initials_of_staff_are_no_words():
+    words = identifying_words(("Doe^Jane^Ann^Mr^PhD",), ("Weber^SE", "AX"))
+    assert clean_description("MR t2_se ax jane ann Doe weber", words) == "MR t2_se ax *** *** *** ***"
+
+
+def test_ideographs_are_words():
+    assert clean_description("脳 山田", identifying_words(("Yamada^Taro=山田^太郎",))) == "脳 ***"
+
+
 def test_without_words_only_numbers_go():
     assert clean_description("Müller 20200131") == "Müller ***"
 
