@@ -128,7 +128,7 @@ def nuisance_auc(phantoms: Sequence[Phantom], slices: Sequence[Slice]) -> dict[s
 
 
 def network_auc(
-    kind: str, train: Sequence[Slice], test: Sequence[Slice], shuffled: bool, epochs: int = 20, seed: int = 0
+    kind: str, train: Sequence[Slice], test: Sequence[Slice], shuffled: bool, epochs: int = 30, seed: int = 0
 ) -> float:
     """AUC on test slices of a small network trained on image-level labels, or on the same labels in random order."""
     rng = np.random.default_rng(seed)
@@ -139,9 +139,9 @@ def network_auc(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = _Network()
-        optimiser = torch.optim.AdamW(network.parameters(), 3e-3, weight_decay=0.01)
+        optimiser = torch.optim.AdamW(network.parameters(), 6e-3, weight_decay=0.01)
         batches = max(1, len(x) // 16)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, total_steps=epochs * batches)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 6e-3, total_steps=epochs * batches)
         for _ in range(epochs):
             for chosen in np.array_split(rng.permutation(len(x)), batches):
                 batch = x[chosen]
@@ -237,7 +237,7 @@ def main(
     lesions: Annotated[str, typer.Option(help="usual, tiny or scattered.")] = "usual",
     train: Annotated[int, typer.Option(help="Training patients (films: ten times as many).")] = 48,
     test: Annotated[int, typer.Option(help="Test patients (films: ten times as many).")] = 24,
-    epochs: Annotated[int, typer.Option(help="Of the small network.")] = 20,
+    epochs: Annotated[int, typer.Option(help="Of the small network.")] = 30,
     seed: Annotated[int, typer.Option(help="Of phantoms and network.")] = 0,
 ) -> None:
     """Print what is measured of each kind."""

@@ -10,7 +10,7 @@ from skimage.filters import threshold_otsu
 from sklearn.metrics import roc_auc_score
 
 from monai_wsss.data.phantoms import write_phantoms
-from monai_wsss.data.phantoms.brain_mri import _splits
+from monai_wsss.data.phantoms.write import splits
 
 PATIENTS = 10
 PERCENTILES = np.arange(50, 99.6, 2.5)
@@ -59,7 +59,7 @@ def dice(a: np.ndarray, b: np.ndarray) -> float:
     ],
 )
 def test_split_sizes(patients: int, expected: dict[str, int]) -> None:
-    assert Counter(split for split, _ in _splits(patients)) == expected
+    assert Counter(split for split, _ in splits(patients)) == expected
 
 
 def test_table_agrees_with_masks(table: pd.DataFrame, volumes: dict) -> None:
@@ -147,13 +147,13 @@ def test_test_patients_come_from_another_scanner(table: pd.DataFrame, volumes: d
 
 @pytest.mark.parametrize(("size", "slices"), [(32, 1), (64, 4), (128, 2)])
 def test_other_sizes(tmp_path: Path, size: int, slices: int) -> None:
-    out = write_phantoms(tmp_path, patients=3, size=size, slices=slices, pixel_spacing=230 / size)
+    out = write_phantoms(tmp_path, patients=3, size=size, slices=slices)
     mask = np.asarray(nib.load(out / "masks" / "phantom_000.nii.gz").dataobj)
     assert mask.shape == (size, size, slices)
     assert 24 / 96**2 <= mask.mean((0, 1)).max() < 0.1
 
 
-@pytest.mark.parametrize("bad", [{"patients": 2}, {"size": 31}, {"slices": 0}, {"pixel_spacing": 0.0}])
+@pytest.mark.parametrize("bad", [{"patients": 2}, {"size": 31}, {"slices": 0}, {"kind": "foot"}])
 def test_refuses_values_out_of_range(tmp_path: Path, bad: dict) -> None:
     with pytest.raises(ValueError, match=next(iter(bad))):
         write_phantoms(tmp_path, **bad)

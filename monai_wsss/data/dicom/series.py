@@ -92,7 +92,8 @@ def _without_copies(files: list[FileHeader]) -> tuple[list[FileHeader], list[Pat
     """Drop files that repeat another one. Careless anonymisers give all slices one UID: those are no copies."""
     kept: dict[object, FileHeader] = {}
     for file in files:
-        key = (file.instance, file.number, file.columns, file.rows, file.frames) if file.instance else file.path
+        content = (file.instance, file.number, file.columns, file.rows, file.view, file.frames)
+        key = content if file.instance else file.path
         if key not in kept or (kept[key].problem and not file.problem):
             kept[key] = file
     paths = {file.path for file in kept.values()}
@@ -113,9 +114,9 @@ def _from_stack(part: Part) -> Series:
 def _picture(file: FileHeader, part: str) -> Series:
     """Return an image without position: usable unless it should be a slice."""
     problem, modality = file.problem, file.tags.modality
-    if not problem and is_cross_section(modality):
+    if is_cross_section(modality):
         screenshot = is_secondary_capture(file.sop_class)
-        problem = "a screenshot (secondary capture), no slice" if screenshot else "no position in its header"
+        problem = "a screenshot (secondary capture), no slice" if screenshot else problem or "no position in its header"
     series = _series([Slice(file)], part, None, problem, "projection" if is_projection(modality) else "")
     if problem:
         return series

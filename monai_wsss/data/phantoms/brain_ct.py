@@ -73,7 +73,7 @@ def draw(
     scanner = SCANNERS[split][rng.integers(len(SCANNERS[split]))]
     head = Head(rng, size, slices, scale=0.93, tilt=(rng.normal(0, 0.05), rng.normal(0, 0.05)))
     tissue, shell = head.tissue(), head.shell()
-    image = 29.5 + 1.2 * tissue.texture + rng.uniform(6, 8.5) * tissue.grey
+    image = 30.5 + 1.2 * tissue.texture + rng.uniform(6, 8) * tissue.grey
     blood, oedema = haemorrhage(head, tissue, lesions) if diseased else (np.zeros(head.shape), np.zeros(head.shape))
     image -= 11 * oedema
     image += (rng.uniform(4, 8) - image) * tissue.fluid

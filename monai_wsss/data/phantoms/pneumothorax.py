@@ -63,4 +63,4 @@ def _distance(chest: Chest, lung: Lung, lesions: Lesions) -> Array:
         centre, half = rng.uniform(-0.4, 1.0), rng.uniform(0.22, 0.5)
         width = rng.uniform(16, 38) * np.exp(-(((angle - centre) / half) ** 2))
     ripple = 1 + 0.12 * np.sin(angle * rng.uniform(3, 8) + rng.uniform(0, 6))
-    return np.where(width > 1.5, width * ripple - inward, -99.0)
+    return np.where(width > max(3.0, 0.8 * chest.pixel), width * ripple - inward, -99.0)  # no slivers

@@ -25,6 +25,7 @@ from monai_wsss.data.dicom.series import find_series, group_series
 from monai_wsss.errors import InputError
 
 CORONAL, SAGITTAL = [1, 0, 0, 0, 0, -1], [0, 1, 0, 0, 0, -1]
+RGB = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "BitsAllocated": 8}
 CAPTURE = uid.SecondaryCaptureImageStorage
 PHASE = ["ORIGINAL", "PRIMARY", "P"]
 
@@ -304,20 +305,23 @@ def test_films_of_a_series_are_volumes_of_their_own(tmp_path, first, second, par
     assert parts_of(tmp_path) == [(part, 1, "") for part in parts]
 
 
+SCREENSHOT = "a screenshot (secondary capture), no slice"
+COLOURED = "a colour map, whose colours are no measured values"
+
+
 @pytest.mark.parametrize(
-    ("changes", "problem"),
+    ("sop_class", "changes", "problem"),
     [
-        ({"Modality": "CT", "SOPClassUID": uid.CTImageStorage}, "no position in its header"),
-        (
-            {"Modality": "CT", "SOPClassUID": CAPTURE},
-            "a screenshot (secondary capture), no slice",
-        ),
-        ({"Modality": "OT", "SOPClassUID": CAPTURE}, ""),
-        ({"Modality": "CR", "SOPClassUID": CAPTURE}, ""),
+        (uid.CTImageStorage, {"Modality": "CT"}, "no position in its header"),
+        (uid.CTImageStorage, {"Modality": "CT"} | RGB, COLOURED),
+        (CAPTURE, {"Modality": "CT"}, SCREENSHOT),
+        (CAPTURE, {"Modality": "CT"} | RGB, SCREENSHOT),  # a dose report
+        (CAPTURE, {"Modality": "OT"}, ""),
+        (CAPTURE, {"Modality": "CR"}, ""),
     ],
 )
-def test_images_without_position(tmp_path, changes, problem):
-    (series,) = find_series([write_dicom(tmp_path / "a", film_tags(**changes))])
+def test_images_without_position(tmp_path, sop_class, changes, problem):
+    (series,) = find_series([write_dicom(tmp_path / "a", film_tags(SOPClassUID=sop_class, **changes))])
     assert series.problem == problem and (series.header is None) == bool(problem)
 
 
