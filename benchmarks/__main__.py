@@ -9,6 +9,7 @@ import typer
 from benchmarks.accuracy import accuracy as measure
 from benchmarks.accuracy import save
 from benchmarks.pictures import case_pictures
+from benchmarks.scan import scan_timing
 from benchmarks.tables import format_table, rebuild
 from monai_wsss.cli import parse_settings
 from monai_wsss.data import input_error
@@ -53,6 +54,15 @@ def tables() -> None:
     """Rebuild every table in the README files from the committed JSON."""
     for path in rebuild(ROOT):
         typer.echo(f"wrote {path.relative_to(ROOT)}")
+
+
+@app.command()
+def scan(
+    folder: Annotated[Path, typer.Argument(help="Folder for the generated files.")],
+    files: Annotated[int, typer.Option(help="Number of files.")] = 10_000,
+) -> None:
+    """Time `scan` on generated DICOM headers."""
+    typer.echo(scan_timing(folder, files))
 
 
 if __name__ == "__main__":

@@ -36,8 +36,8 @@ class Slice:
 def draw_set(
     kind: str, split: Split, patients: int, size: int, slices: int = 10, lesions: Lesions = "usual", seed: int = 0
 ) -> list[Phantom]:
-    """Draw patients of one split: of four, three have the lesion in volumes, two in films."""
-    healthy = (2,) if PHANTOMS[kind].modality != "DX" else (1, 2)
+    """Draw patients of one split, every second one with the lesion if films, else three of four."""
+    healthy = (2,) if PHANTOMS[kind].modality != "DX" else (1, 3)
     streams = {"train": 0, "val": 1, "test": 2}
     return [
         PHANTOMS[kind].draw(
@@ -120,11 +120,18 @@ def nuisance_auc(phantoms: Sequence[Phantom], slices: Sequence[Slice]) -> dict[s
     }
     scores = {name: _auc(labels, values) for name, values in numbers.items()}
     if len(slices) > len(phantoms):
-        ill = [bool(p.mask.any()) for p in phantoms]
-        scores["patient bytes"] = _auc(ill, [len(gzip.compress(p.image.tobytes(), mtime=0)) for p in phantoms])
-        scores["patient mean"] = _auc(ill, [p.image.mean() for p in phantoms])
         scores["slice position"] = _auc(labels, [k for p in phantoms for k in range(p.image.shape[2])])
     return scores
+
+
+def patient_nuisance_auc(phantoms: Sequence[Phantom]) -> dict[str, float]:
+    """As `nuisance_auc`, of whole patients."""
+    ill = [bool(p.mask.any()) for p in phantoms]
+    return {
+        "mean": _auc(ill, [p.image.mean() for p in phantoms]),
+        "deviation": _auc(ill, [p.image.std() for p in phantoms]),
+        "bytes": _auc(ill, [len(gzip.compress(p.image.tobytes(), mtime=0)) for p in phantoms]),
+    }
 
 
 def network_auc(
@@ -133,9 +140,7 @@ def network_auc(
     """AUC on test slices of a small network trained on image-level labels, or on the same labels in random order."""
     rng = np.random.default_rng(seed)
     truth = np.array([s.mask.any() for s in train], dtype=np.float32)
-    if shuffled:
-        truth = rng.permutation(truth)
-    x, y = _inputs(kind, train), torch.from_numpy(truth)
+    x, y = _inputs(kind, train), torch.from_numpy(_shuffle(truth, rng) if shuffled else truth)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = _Network()
@@ -156,6 +161,17 @@ def network_auc(
         with torch.no_grad():
             scores = network(_inputs(kind, test)).numpy()
     return float(roc_auc_score([s.mask.any() for s in test], scores))
+
+
+def _shuffle(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Labels in random order, as often positive among the true positives as among the rest: a plain permutation of a
+    few labels agrees with the truth by chance, more or less than one in two, and a network would show it.
+    """
+    mixed = np.zeros_like(labels)
+    for value in (0, 1):
+        members = rng.permutation(np.flatnonzero(labels == value))
+        mixed[members[: round(len(members) * float(labels.mean()))]] = 1
+    return mixed
 
 
 class _Network(nn.Module):
@@ -256,7 +272,8 @@ def main(
             "oracle threshold, Dice": threshold_dice(few),
             "without the body's rim, smoothed, Dice": threshold_dice(few, (1.0, 1.5), rim=0.1),
             "position prior, Dice": prior_dice(slices["train"], slices["test"]),
-            "nuisance, AUC": nuisance_auc(drawn["train"], slices["train"]),
+            "nuisance of slices, AUC": nuisance_auc(drawn["train"], slices["train"]),
+            "nuisance of patients, AUC": patient_nuisance_auc(drawn["train"]),
             "small network, AUC": network_auc(name, slices["train"], slices["test"], False, epochs, seed),
             "shuffled labels, AUC": network_auc(name, slices["train"], slices["test"], True, epochs, seed),
         }

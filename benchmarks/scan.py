@@ -9,7 +9,7 @@ from pydicom import uid
 from pydicom.dataset import Dataset
 
 from monai_wsss.data.phantoms.dicom_dataset import write_dataset
-from monai_wsss.workflow.scan import scan
+from monai_wsss.data.scan import scan
 
 _SLICES = 40  # of a series
 _PRIVATE_BYTES = 4096  # as vendors add them

@@ -90,14 +90,14 @@ def scan(
     json_: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write everything found here.")] = None,
     data: Annotated[Path | None, typer.Option(help="Prepared folder whose key makes the hashes.")] = None,
     keep_names: KeepNames = False,
-    workers: Annotated[int | None, typer.Option(help="Processes.  [default: one a core]")] = None,
+    workers: Annotated[int | None, typer.Option(help="Threads that read files.  [default: 8]")] = None,
 ) -> None:
     """List the series of a folder from their headers: what is usable, and why the rest is not.
 
     Patients, studies and series show as keyed hashes; without --data the key is made for this call alone.
     """
     from monai_wsss.data import Pseudonyms
-    from monai_wsss.workflow.scan import scan as scan_folder
+    from monai_wsss.data.scan import scan as scan_folder
 
     if data is not None and not (data / "key").exists() and not keep_names:
         raise InputError(f"{data}: holds no key; give a folder that `prepare` wrote, or leave --data out")
@@ -106,6 +106,8 @@ def scan(
         report = scan_folder(folder, json_, names, workers, progress=bar)
     for line in report.lines():
         typer.echo(line)
+    if not report.complete:
+        raise typer.Exit(SKIPPED)
 
 
 @app.command()

@@ -13,14 +13,30 @@ from typer.testing import CliRunner
 
 from monai_wsss import cli
 from monai_wsss.cli import app, parse_settings
+from monai_wsss.data import stem_of
 from monai_wsss.errors import InputError
 
 OPTIONS = {
-    "prepare": ["--labels", "--out", "--classes", "--split", "--split-column", "--masks", "--seed"],
+    "scan": ["--json", "--data", "--keep-names", "--workers"],
+    "prepare": [
+        *("--labels", "--out", "--classes", "--series", "--blank", "--uncertain", "--slice-key", "--split"),
+        *(
+            "--split-column",
+            "--group-column",
+            "--leave-out-site",
+            "--temporal",
+            "--seed",
+            "--masks",
+            "--resample",
+            "--voi",
+        ),
+        *("--keep-names", "--mapping"),
+    ],
     "run": ["--data", "--out", "--overlay", "--device", "--set", "--from", "--until", "--tracking"],
-    "infer": ["--out", "--device"],
-    "evaluate": ["--pred", "--truth", "--out"],
+    "infer": ["--out", "--series", "--data", "--keep-names", "--mapping", "--device"],
+    "evaluate": ["--pred", "--truth", "--out", "--data"],
     "export": ["--out"],
+    "forget": ["--data", "--runs", "--mapping", "--delete-from-runs"],
     "demo": ["--out", "--bundle"],
 }
 
@@ -254,15 +270,15 @@ def test_infer_ends_with_1_when_a_case_is_skipped(command, whole, tmp_path, writ
     write_volume(second, np.full((28, 32, 4), np.nan, np.float32))
     for path in others:
         path.unlink()
-    code, out, _ = command("infer", whole.run, images, "--out", tmp_path / "masks")
+    code, out, _ = command("infer", whole.run, images, "--out", tmp_path / "masks", "--keep-names")
     assert code == 1
     assert out[0].startswith("1 masks in ")
     assert out[1] == f"2 skipped, see {tmp_path}/masks/skipped.csv"
     assert (tmp_path / "masks" / third.name).exists()
     with (tmp_path / "masks" / "skipped.csv").open() as stream:
         assert {row["file"]: bool(row["reason"]) for row in csv.DictReader(stream)} == {
-            str(first): True,
-            str(second): True,
+            stem_of(first): True,
+            stem_of(second): True,
         }
 
 
@@ -320,7 +336,7 @@ def test_export_then_infer_gives_what_the_run_gives(command, whole, tmp_path, fi
     assert command("export", whole.run, "--out", tmp_path / "bundle")[0] == 0
     one = sorted((whole.study / "images").iterdir())[0]
     for source, out in ((whole.run, "a"), (tmp_path / "bundle", "b")):
-        code, _, err = command("infer", source, one, "--out", tmp_path / out)
+        code, _, err = command("infer", source, one, "--out", tmp_path / out, "--keep-names")
         assert code == 0, err
     found, expected = files_of(tmp_path / "b"), files_of(tmp_path / "a")
     assert found["statistics.csv"] == expected["statistics.csv"]
@@ -395,6 +411,7 @@ def test_prepare_ends_with_1_where_a_file_is_skipped(command, whole, tmp_path):
     images = shutil.copytree(whole.study / "images", tmp_path / "images")
     first = sorted(images.iterdir())[0]
     first.write_bytes(b"no gzip")
-    code, out, _ = command("prepare", images, "--labels", whole.study / "labels.csv", "--out", tmp_path / "data")
+    labels = whole.study / "labels.csv"
+    code, out, _ = command("prepare", images, "--labels", labels, "--out", tmp_path / "data", "--keep-names")
     assert code == 1
-    assert any(line.startswith("1 file skipped: ") and first.name in line for line in out)
+    assert any(line.startswith("1 file or case skipped: ") and first.name in line for line in out)

@@ -1,14 +1,14 @@
 from monai_wsss.data.atomic import atomic_path, write_array, write_json, write_table
 from monai_wsss.data.cache import Progress, build_cache, cache_folder, cached_record
-from monai_wsss.data.case_labels import CaseLabels, merge_rows
 from monai_wsss.data.case_names import case_aliases, case_name
 from monai_wsss.data.causes import causes, find_cause, input_error
 from monai_wsss.data.dataset_file import Case, PreparedDataset
 from monai_wsss.data.discovery import find_volumes, stem_of
 from monai_wsss.data.groups import join_groups
-from monai_wsss.data.label_values import LabelPolicy
-from monai_wsss.data.labels_table import LabelsTable, Row, read_labels_table
-from monai_wsss.data.matching import Matches, match_rows
+from monai_wsss.data.labels.case_labels import CaseLabels, merge_rows
+from monai_wsss.data.labels.label_values import LabelPolicy
+from monai_wsss.data.labels.labels_table import LabelsTable, Row, read_labels_table
+from monai_wsss.data.labels.matching import Matches, match_rows
 from monai_wsss.data.nifti import read_nifti, read_nifti_header
 from monai_wsss.data.phantoms import write_phantoms
 from monai_wsss.data.pseudonyms import Pseudonyms

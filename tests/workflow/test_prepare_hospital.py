@@ -202,7 +202,7 @@ def test_two_ids_of_one_person_are_one_patient_and_both_are_known(tmp_path):
     report = prepare(tmp_path / "in", tmp_path / "labels.csv", tmp_path / "out", keep_names=True, preprocessing=GRID)
     assert sum(report.patients.values()) == 3  # P0 and P1 share the header's H0, and so on
     case = next(
-        case for case in PreparedDataset.read(tmp_path / "out").cases() if "1.2.1" in case.aliases + (case.case,)
+        case for case in PreparedDataset.read(tmp_path / "out").cases() if "1.2.1" in (*case.aliases, case.case)
     )
     assert case.patient == "P0" and {"P1", "H0"} <= set(case.aliases)
 

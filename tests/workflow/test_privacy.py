@@ -304,11 +304,13 @@ def test_nothing_that_is_written_or_said_tells_of_anybody(command, tmp_path, mon
     counts = json.loads((out / "scores.json").read_text())["counts"]
     assert (counts["cases"], counts["missing"], counts["unmatched"], counts["skipped"]) == (8, 6, 0, 0)
     call(0, "export", run, "--out", out / "exported")
-    call(0, "scan", root / "images", "--json", out / "scan.json", "--data", data)
+    call(1, "scan", root / "images", "--json", out / "scan.json", "--data", data)
     copied = shutil.copytree(data, out / "shrunken")
     assert "in training" in call(0, "forget", people[0].id, "--data", copied, "--runs", run)
     call(2, "forget", "Qsurname99", "--data", copied)
-    call(2, "infer", run, root / "images", "--out", out / "refused", "--data", data)  # several series
+    call(
+        2, "infer", run, root / "images", "--out", out / "refused", "--data", data, "--series", "SeriesDescription~pet"
+    )
     call(1, *read, *options, *rule, "--out", copied)  # the withdrawn patient does not come back
 
     names = Pseudonyms.of_prepared(data)

@@ -39,7 +39,7 @@ def test_hounsfield_units(well: list[Phantom]) -> None:
         assert 27 < np.median(image[brain]) < 38  # white 30 on the whole, grey 37, and fluid between
         assert np.percentile(ndimage.gaussian_filter(image.astype(float), (1, 1, 0))[brain], 1) < 22  # ventricles
         bone = image[image > 400]
-        assert 700 < np.median(bone) < 1500 and bone.max() < 2000
+        assert 600 < np.median(bone) < 1500 and 1000 < np.percentile(bone, 95) < 1600  # marrow and tables
         fat = ndimage.gaussian_filter(image.astype(float), (0.5, 0.5, 0))
         assert ((fat > -130) & (fat < -60)).mean() > 0.02  # scalp
 

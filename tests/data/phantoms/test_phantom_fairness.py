@@ -10,12 +10,13 @@ from benchmarks.phantoms import (
     draw_set,
     network_auc,
     nuisance_auc,
+    patient_nuisance_auc,
     prior_dice,
     slices_of,
     threshold_dice,
     value_dice,
 )
-from monai_wsss.data.phantoms import Phantom
+from monai_wsss.data.phantoms import PHANTOMS, Phantom
 
 # pixels, training and test patients, epochs: as little as shows the point
 PLANS = {
@@ -55,7 +56,15 @@ def test_position_says_little(task: Task) -> None:
 
 
 def test_nuisance_does_not_tell_the_label(task: Task) -> None:
-    assert max(nuisance_auc(task.phantoms["train"], task.slices["train"]).values()) < 0.75
+    assert max(nuisance_auc(task.phantoms["train"], task.slices["train"]).values()) < 0.7
+
+
+@pytest.mark.parametrize("kind", PLANS)
+def test_nuisance_does_not_tell_the_patient(kind: str) -> None:
+    draws = [
+        PHANTOMS[kind].draw(np.random.default_rng([11, n]), "train", n % 2 == 0, 40, 4, "usual") for n in range(60)
+    ]
+    assert max(patient_nuisance_auc(draws).values()) < 0.75
 
 
 def test_a_network_learns_from_true_labels_only(task: Task) -> None:
@@ -63,8 +72,8 @@ def test_a_network_learns_from_true_labels_only(task: Task) -> None:
         network_auc(task.kind, task.slices["train"], task.slices["test"], shuffled, task.epochs)
         for shuffled in (False, True)
     )
-    assert learnt > 0.75
-    assert 0.35 < chance < 0.65
+    assert learnt > 0.75  # measured: .97, .94, .89, .84
+    assert chance < 0.65  # .52, .43, .44, .50: of so few slices it varies by .1 about one half
 
 
 def test_the_oracle_finds_what_a_threshold_can_find() -> None:

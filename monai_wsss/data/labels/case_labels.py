@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from monai_wsss.data.label_values import ABSENT, BLANK, MASK, PRESENT, UNCERTAIN, UNKNOWN, LabelPolicy
-from monai_wsss.data.labels_table import Row
+from monai_wsss.data.labels.label_values import ABSENT, BLANK, MASK, PRESENT, UNCERTAIN, UNKNOWN, LabelPolicy
+from monai_wsss.data.labels.labels_table import Row
 
 _WEAKEST_FIRST = (BLANK, UNCERTAIN, UNKNOWN, ABSENT, PRESENT)
 _SHOWN = 5  # lines in a message

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from monai_wsss.data.slice_key import find_slice_column
-from monai_wsss.data.table_text import listed, plain_name, shown
+from monai_wsss.data.labels.slice_key import find_slice_column
+from monai_wsss.data.labels.table_text import listed, plain_name, shown
 from monai_wsss.errors import InputError
 
 # Most specific first. ID stands for columns that may hold any of the others; it counts if there is no other.

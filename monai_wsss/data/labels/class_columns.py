@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator
 
 import pandas as pd
 
-from monai_wsss.data.label_values import ABSENT, BLANK, PRESENT, UNCERTAIN, parse_label
-from monai_wsss.data.table_text import plain_name, shown
+from monai_wsss.data.labels.label_values import ABSENT, BLANK, PRESENT, UNCERTAIN, parse_label
+from monai_wsss.data.labels.table_text import plain_name, shown
 
 # Columns of 0 and 1 that a reader would not call a finding. Words of a name, see `_words`.
 _MEANINGS = {

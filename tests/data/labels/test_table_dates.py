@@ -1,6 +1,6 @@
 import pytest
 
-from monai_wsss.data.table_dates import read_dates
+from monai_wsss.data.labels.table_dates import read_dates
 
 
 @pytest.mark.parametrize(

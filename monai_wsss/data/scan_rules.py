@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from monai_wsss.workflow.scan import ScannedSeries
+    from monai_wsss.data.scan import ScannedSeries
 
 _SHOWN = 3
 _REPEATED = 0.1  # of the studies may hold several volumes that fit, for scans are repeated

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from monai_wsss.data.discovery import is_harmless
-from monai_wsss.workflow.scan_rules import proposed_rules
+from monai_wsss.data.scan_rules import proposed_rules
 
 if TYPE_CHECKING:
-    from monai_wsss.workflow.scan import ScannedSeries, ScanReport
+    from monai_wsss.data.scan import ScannedSeries, ScanReport
 
 _MAX_KINDS = 30  # lines
 _MAX_SERIES = 40  # that are listed one by one

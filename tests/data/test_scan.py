@@ -7,8 +7,8 @@ import pytest
 from dicom_files import film_tags, write_dicom, write_stack
 
 from monai_wsss.data.pseudonyms import Pseudonyms
+from monai_wsss.data.scan import scan
 from monai_wsss.errors import InputError
-from monai_wsss.workflow.scan import scan
 
 SECRET = {"PatientName": "Secretname^Anna", "PatientID": "SECRETID", "AccessionNumber": "SECRETACC"}
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from monai_wsss.data.clear_names import stem_of
-from monai_wsss.data.table_columns import patient_number, study_number
+from monai_wsss.data.labels.table_columns import patient_number, study_number
 from monai_wsss.data.volume import Volume
 
 _NUMBERS = {"PatientID": patient_number, "StudyInstanceUID": study_number}

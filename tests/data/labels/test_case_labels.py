@@ -1,8 +1,8 @@
 import pytest
 
-from monai_wsss.data.case_labels import merge_rows
-from monai_wsss.data.label_values import ABSENT, BLANK, PRESENT, UNCERTAIN, UNKNOWN, LabelPolicy
-from monai_wsss.data.labels_table import Row
+from monai_wsss.data.labels.case_labels import merge_rows
+from monai_wsss.data.labels.label_values import ABSENT, BLANK, PRESENT, UNCERTAIN, UNKNOWN, LabelPolicy
+from monai_wsss.data.labels.labels_table import Row
 
 P, A, U, B, X = PRESENT, ABSENT, UNCERTAIN, BLANK, UNKNOWN
 

@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from monai_wsss.data.labels_table import Row
-from monai_wsss.data.slice_key import check_counting, find_slice_column, resolve_slice, slice_number
+from monai_wsss.data.labels.labels_table import Row
+from monai_wsss.data.labels.slice_key import check_counting, find_slice_column, resolve_slice, slice_number
 from monai_wsss.data.volume import SeriesTags, Volume, VolumeHeader
 from monai_wsss.errors import InputError
 

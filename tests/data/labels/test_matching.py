@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from monai_wsss.data.discovery import find_volumes
-from monai_wsss.data.labels_table import LabelsTable, Row, read_labels_table
-from monai_wsss.data.matching import match_rows
+from monai_wsss.data.labels.labels_table import LabelsTable, Row, read_labels_table
+from monai_wsss.data.labels.matching import match_rows
 from monai_wsss.data.volume import SeriesTags, Volume, VolumeHeader
 from monai_wsss.errors import InputError
 
-SHARED = Path(__file__).parents[2] / "../shared/data"
+SHARED = Path(__file__).parents[3] / "../shared/data"
 HEADER = VolumeHeader((4, 4, 2), np.eye(4), (1.0, 1.0, 1.0))
 
 
@@ -326,5 +326,5 @@ def test_many_rows_and_volumes_take_no_time_that_grows_with_their_product():
         assert len(match_rows(table, volumes).rows) > 0.9 * size
         return time.process_time() - start
 
-    small, large = seconds(250), seconds(1000)
+    small, large = (min(seconds(size) for _ in range(3)) for size in (250, 1000))  # the least disturbed of three
     assert large < 10 * small  # 16 times as long if every row looked at every volume

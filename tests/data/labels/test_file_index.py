@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from monai_wsss.data.file_index import FileIndex
+from monai_wsss.data.labels.file_index import FileIndex
 from monai_wsss.data.volume import Volume, VolumeHeader
 
 HEADER = VolumeHeader((4, 4, 2), np.eye(4), (1.0, 1.0, 1.0))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from monai_wsss.data.label_values import ABSENT, BLANK, PRESENT, UNCERTAIN, UNKNOWN, LabelPolicy, parse_label
+from monai_wsss.data.labels.label_values import ABSENT, BLANK, PRESENT, UNCERTAIN, UNKNOWN, LabelPolicy, parse_label
 from monai_wsss.errors import InputError
 
 

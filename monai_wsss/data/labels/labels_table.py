@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from monai_wsss.data.class_columns import count_note, label_codes, odd_values, propose_classes, spread_findings
-from monai_wsss.data.label_values import ABSENT, PRESENT, UNKNOWN
-from monai_wsss.data.slice_key import slice_number
-from monai_wsss.data.table_columns import SPLIT_NAMES, Columns, find_column, key_names, patient_folder
-from monai_wsss.data.table_dates import read_dates
-from monai_wsss.data.table_file import read_table
+from monai_wsss.data.labels.class_columns import count_note, label_codes, odd_values, propose_classes, spread_findings
+from monai_wsss.data.labels.label_values import ABSENT, PRESENT, UNKNOWN
+from monai_wsss.data.labels.slice_key import slice_number
+from monai_wsss.data.labels.table_columns import SPLIT_NAMES, Columns, find_column, key_names, patient_folder
+from monai_wsss.data.labels.table_dates import read_dates
+from monai_wsss.data.labels.table_file import read_table
 from monai_wsss.errors import InputError
 
 _ROUNDED = re.compile(r"\d([.,]\d+)?E\+\d+", re.IGNORECASE)  # what a spreadsheet makes of a long number

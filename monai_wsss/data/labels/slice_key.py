@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from monai_wsss.data.table_text import listed, plain_name
+from monai_wsss.data.labels.table_text import listed, plain_name
 from monai_wsss.data.volume import Volume
 from monai_wsss.errors import InputError
 
 if TYPE_CHECKING:
-    from monai_wsss.data.labels_table import Row
+    from monai_wsss.data.labels.labels_table import Row
 
 SLICE_KEYS = ("0-based", "1-based", "InstanceNumber", "SOPInstanceUID")
 _NAMES = {

@@ -90,7 +90,7 @@ class ScanReport:
 
     def lines(self) -> list[str]:
         """Return the report as text."""
-        from monai_wsss.workflow.scan_lines import scan_lines
+        from monai_wsss.data.scan_lines import scan_lines
 
         return scan_lines(self)
 

@@ -3,11 +3,11 @@ from pathlib import Path
 import openpyxl
 import pytest
 
-from monai_wsss.data.label_values import ABSENT, BLANK, PRESENT, UNCERTAIN, UNKNOWN
-from monai_wsss.data.labels_table import read_labels_table
+from monai_wsss.data.labels.label_values import ABSENT, BLANK, PRESENT, UNCERTAIN, UNKNOWN
+from monai_wsss.data.labels.labels_table import read_labels_table
 from monai_wsss.errors import InputError
 
-SHARED = Path(__file__).parents[2] / "../shared/data"
+SHARED = Path(__file__).parents[3] / "../shared/data"
 
 
 def table(tmp_path, text, **options):

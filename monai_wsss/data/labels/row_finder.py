@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from monai_wsss.data.file_index import FileIndex
-from monai_wsss.data.labels_table import Row
-from monai_wsss.data.table_columns import KEYS, patient_folder
+from monai_wsss.data.labels.file_index import FileIndex
+from monai_wsss.data.labels.labels_table import Row
+from monai_wsss.data.labels.table_columns import KEYS, patient_folder
+from monai_wsss.data.labels.volume_names import NameIndex, header_names, path_names, plain
 from monai_wsss.data.volume import Volume
-from monai_wsss.data.volume_names import NameIndex, header_names, path_names, plain
 
 _ONE_PER_VOLUME = ("SeriesInstanceUID", "StudyInstanceUID", "AccessionNumber", "PatientID")
 

@@ -3,8 +3,8 @@ import datetime
 import openpyxl
 import pytest
 
-from monai_wsss.data.table_columns import key_names
-from monai_wsss.data.table_file import read_table
+from monai_wsss.data.labels.table_columns import key_names
+from monai_wsss.data.labels.table_file import read_table
 from monai_wsss.errors import InputError
 
 

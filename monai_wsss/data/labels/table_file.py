@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from monai_wsss.data.table_text import listed, plain_name
+from monai_wsss.data.labels.table_text import listed, plain_name
 from monai_wsss.errors import InputError
 
 _SEPARATORS = ",;\t|"

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from monai_wsss.data.clear_names import stem_of
-from monai_wsss.data.labels_table import LabelsTable, Row
-from monai_wsss.data.row_finder import RowFinder
-from monai_wsss.data.slice_key import check_counting, resolve_slice
-from monai_wsss.data.table_columns import KEYS, patient_folder
+from monai_wsss.data.labels.labels_table import LabelsTable, Row
+from monai_wsss.data.labels.row_finder import RowFinder
+from monai_wsss.data.labels.slice_key import check_counting, resolve_slice
+from monai_wsss.data.labels.table_columns import KEYS, patient_folder
+from monai_wsss.data.labels.volume_names import header_names, plain, without_zeros
 from monai_wsss.data.volume import Volume
-from monai_wsss.data.volume_names import header_names, plain, without_zeros
 from monai_wsss.errors import InputError
 
 

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from monai_wsss.data.class_columns import count_note, odd_values, propose_classes, spread_findings
+from monai_wsss.data.labels.class_columns import count_note, odd_values, propose_classes, spread_findings
 
 
 def frame(**columns):

@@ -1,6 +1,6 @@
 import pytest
 
-from monai_wsss.data.table_text import listed, plain_name, shown
+from monai_wsss.data.labels.table_text import listed, plain_name, shown
 
 
 @pytest.mark.parametrize(
