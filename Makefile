@@ -1,4 +1,4 @@
-# make demo    install, then the whole pipeline on generated phantoms; results in demo/
+# make demo    install, then from a generated DICOM export and a table of labels to masks; results in demo/
 # make test    install, then lint, types, import rules and tests
 # make test-pydicom2  the DICOM tests on pydicom 2.4, which MONAI Label's environment has
 # make install the development environment alone; make lint; make clean

@@ -97,7 +97,7 @@ def _cover(head: Head, image: Array, shell: Shell) -> Array:
     """Put bone with two tables and marrow, fat, temporal muscle and skin around the brain, and air around all."""
     rng, out, skull = head.rng, shell.out, shell.skull
     marrow = np.exp(-(((out - 0.6 - 0.5 * (skull - 0.6)) / (0.28 * skull)) ** 2))
-    bone = rng.uniform(1100, 1400) * (1 + 0.06 * head.field(2)) - rng.uniform(400, 650) * marrow
+    bone = rng.uniform(1350, 1650) * (1 + 0.06 * head.field(2)) - rng.uniform(400, 650) * marrow
     fat = rng.uniform(-105, -85) + 12 * head.field(1.5)
     muscle = expit(8 * (0.75 * shell.temples * expit(-12 * (head.y + 0.2)) - (out - skull) / shell.scalp))
     cover = fat + (rng.uniform(48, 58) - fat) * muscle * (shell.temples > 0.05)
