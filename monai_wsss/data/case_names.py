@@ -8,11 +8,14 @@ from monai_wsss.data.volume import Volume
 
 
 def case_name(volume: Volume, names: Pseudonyms) -> str:
-    """Return the case's name: of a DICOM series by its UIDs, so that it stays the same wherever the files lie."""
+    """Return the case's name: of a DICOM series by its header, so that it stays the same wherever the files lie.
+
+    The patient is in it as well: an anonymiser may give one UID to many.
+    """
     tags = volume.tags
     if names.keeps_names or tags is None or not tags.series:
         return names.case(volume.case)
-    return names.case("/".join((tags.study, tags.series, tags.part)))
+    return names.case("/".join((tags.patient, tags.study, tags.series, tags.modality, tags.part)))
 
 
 def case_aliases(volume: Volume, names: Pseudonyms) -> tuple[str, ...]:

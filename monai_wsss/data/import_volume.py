@@ -13,14 +13,15 @@ import numpy as np
 from monai_wsss.data.atomic import write_json
 from monai_wsss.data.clear_names import SUFFIXES, place_of
 from monai_wsss.data.generic_reason import generic_reason
+from monai_wsss.data.picture import PICTURE_SUFFIXES, read_picture
 from monai_wsss.data.pseudonyms import Pseudonyms
-from monai_wsss.data.read_volume import read_volume
+from monai_wsss.data.read_volume import LoadedVolume, read_volume
 from monai_wsss.data.skipped import Skipped
 from monai_wsss.data.volume import Volume
 from monai_wsss.data.writers import write_image, write_mask
 from monai_wsss.errors import InputError
 
-_VERSION = 1  # raise it when the same source gives other values or notes: what was imported before is then read again
+_VERSION = 2  # raise it when the same source gives other values or notes: what was imported before is then read again
 
 Note = Callable[[Volume, np.ndarray, np.ndarray], Mapping[str, Any]]
 """What is to be remembered of a volume: called with it, its array `(columns, rows, slices)` and its affine."""
@@ -105,8 +106,8 @@ def import_masks(
 ) -> tuple[dict[str, Path], list[Skipped]]:
     """Write `folder`/CASE.nii.gz for every true mask, in the geometry of the case's image.
 
-    Whole numbers 0 to 255 become uint8, other values stay for `evaluate` to refuse. With names kept, a NIfTI file stays
-    where it is.
+    Whole numbers 0 to 255 become uint8, other values stay for `evaluate` to refuse. Of a picture with a palette the
+    indices are the values. With names kept, a NIfTI file stays where it is.
 
     Args:
         masks: case -> true mask, of the image's shape.
@@ -138,7 +139,11 @@ def _import_mask(mask: Volume | Path, image: Path, path: Path, pseudonyms: Pseud
     stamp = pseudonyms.digest(repr((_source([*_files(mask), image]), _VERSION)))
     if path.is_file() and _notes(record, stamp) is not None:
         return path
-    loaded = read_volume(mask)
+    file = _files(mask)[0]
+    if file.name.lower().endswith(PICTURE_SUFFIXES):
+        loaded = LoadedVolume(*read_picture(file, indices=True), False, (file,))
+    else:
+        loaded = read_volume(mask)
     record.unlink(missing_ok=True)
     if ((loaded.array == np.rint(loaded.array)) & (loaded.array >= 0) & (loaded.array <= 255)).all():
         write_mask(path, loaded.array, image)

@@ -48,24 +48,36 @@ def read_picture_header(path: str | Path) -> VolumeHeader:
     return VolumeHeader((width, height, 1), projection_affine(_DIRECTIONS, None), (1.0, 1.0, 1.0), spacing_known=False)
 
 
-def read_picture(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+def read_picture(path: str | Path, indices: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Read a picture as float32 `(columns, rows, 1)` with its 4x4 affine (RAS; 1 mm, which is no measurement).
 
     Grey values stay as they are, 8 or 16 bits; colours become luminance, transparency is left out. A picture that is
     marked as turned or mirrored (EXIF) is set upright.
+
+    Args:
+        path: PNG or JPEG.
+        indices: of a picture with a palette give the indices, which are the classes of a mask. A palette of greys that
+            does not begin with black is no palette of classes: some programs that shrink files make one.
 
     Raises:
         InputError: as `read_picture_header`, and if it is corrupt or cut short.
     """
     with _open(Path(path)) as image:
         upright = ImageOps.exif_transpose(image)
-        if upright.mode in ("L", "I", "F") or upright.mode.startswith("I;"):
+        if indices and upright.mode == "P" and not _is_shrunk_grey(upright):
+            grey = np.asarray(upright).astype(np.float32)
+        elif upright.mode in ("L", "I", "F") or upright.mode.startswith("I;"):
             grey = np.asarray(upright).astype(np.float32)
         elif upright.mode in ("1", "LA", "La"):
             grey = np.asarray(upright.convert("LA"))[..., 0].astype(np.float32)
         else:
             grey = luminance(np.asarray(upright.convert("RGB")))
     return np.ascontiguousarray(grey.T[..., None]), projection_affine(_DIRECTIONS, None)
+
+
+def _is_shrunk_grey(image: Image.Image) -> bool:
+    palette = np.reshape(image.getpalette("RGB") or [0, 0, 0], (-1, 3))
+    return bool(palette[0].any() and (palette == palette[:, :1]).all())
 
 
 @contextmanager

@@ -24,6 +24,11 @@ def is_absent(values: Any) -> np.ndarray:
     return np.asarray(values) == 0
 
 
+def sign_of(value: float) -> str:
+    """Return positive, negative or unknown; a soft label below 0.5 is neither present nor absent, so unknown."""
+    return "positive" if is_present(value) else "negative" if is_absent(value) else "unknown"
+
+
 def is_certain(values: Any) -> np.ndarray:
     """True where a label is hard, 0 or 1, as scores such as the AUC need it."""
     array = np.asarray(values)

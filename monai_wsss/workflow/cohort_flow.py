@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from monai_wsss.data import PreparedDataset, atomic_path
 from monai_wsss.data.dataset_file import SPLITS
+from monai_wsss.data.presence import sign_of
 
 _SINGULAR = {"studies": "study", "series": "series"}
 _NO_BREAK = "\u00a0"
@@ -71,9 +72,9 @@ class CohortFlow:
             cases = dataset.cases(name)
             classes = {}
             for k, label in enumerate(dataset.labels):
-                signs = Counter(_sign(case.classes[k]) for case in cases)
+                signs = Counter(sign_of(case.classes[k]) for case in cases)
                 rows = [row[k] for case in cases for row in case.slice_classes or ()]
-                slices = Counter(_sign(value) for value in rows)
+                slices = Counter(sign_of(value) for value in rows)
                 classes[label] = {"cases": dict(signs), "slices": dict(slices)}
             self._splits[name] = {
                 "patients": len({case.patient for case in cases}),
@@ -164,10 +165,6 @@ def reason_group(reason: str) -> str:
     """Return `reason` up to the first of : ; ( with N for every number, so that like reasons are counted together."""
     reason = re.sub(r"^\d+ of \d+ \w+: ", "", reason)  # how much of a series it concerns
     return re.sub(r"\d+(?:\.\d+)?", "N", re.split(r"[:;(]", reason, maxsplit=1)[0]).strip() or "no reason given"
-
-
-def _sign(value: float) -> str:
-    return "unknown" if value < 0 else "positive" if value >= 0.5 else "negative"
 
 
 def _count(number: int, plural: str) -> str:

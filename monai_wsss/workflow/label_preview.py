@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from monai_wsss.data import Case, PreparedDataset, atomic_path
+from monai_wsss.data.presence import sign_of
 
 _CASES, _PER_SIGN, _CLASSES = 6, 3, 12
 _TILE, _BORDER, _GAP, _MARGIN, _LEAST_WIDTH = 220, 8, 12, 24, 800  # pixels
@@ -67,9 +68,9 @@ def draw_label_preview(path: str | Path, dataset: PreparedDataset, cache: str | 
                 draw.rectangle((left, top + _LINE, left + side - 1, top + _LINE + side - 1), outline="#cccccc")
                 draw.text((left + side / 2, top + _LINE + side / 2), "no slice", "#777777", font, "mm")
                 continue
-            draw.rectangle((left, top + _LINE, left + side - 1, top + _LINE + side - 1), _COLOURS[_sign(tile.label)])
+            draw.rectangle((left, top + _LINE, left + side - 1, top + _LINE + side - 1), _COLOURS[_word(tile.label)])
             page.paste(_picture(tile, Path(cache)), (left + _BORDER, top + _LINE + _BORDER))
-            draw.text((left, top + _LINE + side + 2), tile.caption, _COLOURS[_sign(tile.label)], font)
+            draw.text((left, top + _LINE + side + 2), tile.caption, _COLOURS[_word(tile.label)], font)
         top += side + 2 * _LINE + _GAP
     with atomic_path(path) as part:
         page.save(part)
@@ -110,17 +111,13 @@ def _case_rows(cases: Sequence[Case], cache: Path, labels: Sequence[str]) -> Ite
         for sign in ("present", "absent"):
             of_patient: dict[str, Case] = {}
             for case in cases:
-                if _sign(case.classes[k]) == sign:
+                if _word(case.classes[k]) == sign:
                     of_patient.setdefault(case.patient, case)
             for case in list(of_patient.values())[:_PER_SIGN]:
                 depth = len(np.load(cache / f"{case.case}.npy", mmap_mode="r", allow_pickle=False))
                 tiles.append(_Tile(case, depth // 2, case.classes[k], f"{case.case[:16]}{_soft(case.classes[k])}"))
         if tiles:
             yield _Row(label, tiles)
-
-
-def _sign(value: float) -> str:
-    return "unknown" if value < 0 else "present" if value >= 0.5 else "absent"
 
 
 def _soft(value: float) -> str:
@@ -149,3 +146,7 @@ def _legend(draw: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont | ImageFont.
         draw.text((left + 30, _MARGIN + 2), name, "black", font)
         left += 60 + draw.textlength(name, font)
     draw.text((left, _MARGIN + 2), "(the label; slices count from 0)", "#555555", font)
+
+
+def _word(value: float) -> str:
+    return {"positive": "present", "negative": "absent"}.get(sign_of(value), "unknown")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from monai_wsss.data import (
     Case,
@@ -23,6 +25,7 @@ from monai_wsss.data import (
     merge_rows,
     read_labels_table,
     reason_of,
+    stem_of,
 )
 from monai_wsss.data.dataset_file import FILE_NAME, SPLITS
 from monai_wsss.data.discovery import is_harmless
@@ -115,11 +118,21 @@ def prepare(
     found = choice.keep_assigned(found, table.split_column, report)
     report.flow.step("Labelled", cases=len(found), patients=len({item.patient for item in found}))
 
-    imported = _import(found, out, names, voi, resample, report, progress)
-    found = [item for item in found if item.case in imported]
-    truth = _truth(found, imported, masks, out, names, report)
-    cases = [_case(item, table, policy, imported[item.case].path, truth, names, report) for item in found]
+    if not found:
+        raise InputError(f"{input}: no volume is left to prepare; {report.why_none()}")
+    by_case = {item.case: item for item in found}
+    cases = [_case(item, table, policy, names, report) for item in found]
+    choice.assign(cases, by_case, table.split_column, PrepareReport(out))  # a bad option should not wait for the images
+    reading = {name: value for name, value in (("series", series), ("voi", voi), ("resample", resample)) if value}
+    _forget_other_reading(out, reading)
 
+    imported = _import(found, out, names, voi, resample, report, progress)
+    truth = _truth([item for item in found if item.case in imported], imported, masks, out, names, report)
+    cases = [
+        replace(case, image=imported[case.case].path, truth=truth.get(case.case))
+        for case in cases
+        if case.case in imported
+    ]
     preprocessing = preprocessing or _default_preprocessing([item.volume for item in found])
     folder = cache_folder(out, preprocessing.parameters)
     caching = None if progress is None else lambda done, total, _: progress(done, total, "preprocessing")
@@ -135,8 +148,7 @@ def prepare(
         for case in cases
         if (cut := cached_record(case.case, folder).get("cropped_mm"))
     ]
-    split_of = choice.assign(cases, {item.case: item for item in found}, table.split_column, report)
-    reading = {name: value for name, value in (("series", series), ("voi", voi), ("resample", resample)) if value}
+    split_of = choice.assign(cases, by_case, table.split_column, report)
     training, validation, test = (tuple(c for c in cases if split_of[c.case] == name) for name in SPLITS)
     dataset = PreparedDataset(
         table.labels, preprocessing.parameters, training, validation, test, policy.to_json(), reading
@@ -146,16 +158,36 @@ def prepare(
         write_mapping(mapping, mapping_rows(volumes, unreadable, found, split_of, report))
     report.write()
     dataset.write(out)
+    _remove_strangers(out, {case.case for case in cases})
     return report
 
 
 def _check_replaceable(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file; give a folder to write")
     if (out / FILE_NAME).exists():
         try:
             PreparedDataset.read(out)
         except InputError as error:
             reason = reason_of(error, out / FILE_NAME).split(";")[0]
             raise InputError(f"{out / FILE_NAME}: {reason}; remove it or choose another output folder") from error
+
+
+def _forget_other_reading(out: Path, reading: dict[str, Any]) -> None:
+    """Images that are about to be read in another way would no longer be what an older dataset.json says."""
+    if (out / FILE_NAME).exists():
+        old = PreparedDataset.read(out).reading
+        if any(bool(old.get(name)) != bool(reading.get(name)) for name in ("voi", "resample")):
+            (out / FILE_NAME).unlink()
+
+
+def _remove_strangers(out: Path, cases: set[str]) -> None:
+    """Remove what earlier calls wrote of cases that are no longer there."""
+    for folder in (out / "images", out / "truth", *(out / "cache").glob("*")):
+        for file in folder.glob("*"):
+            case = stem_of(file) if stem_of(file) != file.name else file.stem  # .nii.gz, or .json and .npy
+            if file.is_file() and case not in cases and file.name != "preprocessing.json":
+                file.unlink()
 
 
 def _default_preprocessing(volumes: Sequence[Volume]) -> GridPreprocessing:
@@ -224,25 +256,19 @@ def _truth(
 
 
 def _case(
-    item: LabelledVolume,
-    table: LabelsTable,
-    policy: LabelPolicy,
-    image: Path,
-    truth: dict[str, Path],
-    names: Pseudonyms,
-    report: PrepareReport,
+    item: LabelledVolume, table: LabelsTable, policy: LabelPolicy, names: Pseudonyms, report: PrepareReport
 ) -> Case:
+    """The case with its labels; `image` is the source until it is imported."""
     merged = merge_rows(item.rows, table.labels, item.volume.header.shape[2], policy)
     report.duplicates += merged.duplicates
     report.contradictions += merged.contradictions
     return Case(
-        image=image,
+        image=item.volume.path,
         case=item.case,
         patient=names.patient(item.patient),
         classes=merged.classes,
         slice_classes=merged.slice_classes,
         site=names.site(item.site) if item.site else None,
-        truth=truth.get(item.case),
         burned_in=item.volume.tags is not None and item.volume.tags.burned_in == "YES",
         aliases=(*case_aliases(item.volume, names), *(names.patient(other) for other in item.other_ids)),
     )

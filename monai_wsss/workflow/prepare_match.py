@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from monai_wsss.data import (
     join_groups,
     match_rows,
 )
+from monai_wsss.data.clear_names import place_of
 from monai_wsss.data.discovery import LEFT_OUT
 from monai_wsss.data.mapping_table import MappingRow
 from monai_wsss.data.series_rule import candidates
@@ -41,6 +42,13 @@ class LabelledVolume:
     patient: str
     case: str
     other_ids: tuple[str, ...] = ()
+
+    @property
+    def identifiers(self) -> list[tuple[str, str]]:
+        """What the header says that belongs to one person: the patient's ID and the series."""
+        tags = self.volume.tags
+        known = [] if tags is None else [("patient", tags.patient), ("series", tags.series)]
+        return [(kind, name) for kind, name in known if name]
 
     @property
     def site(self) -> str | None:
@@ -97,6 +105,9 @@ def choose(
             twice.append(Skipped(case_name(volume, names), "its rows name several patients"))
             continue
         found.append(LabelledVolume(volume, rows, matches.patients[volume.case], case_name(volume, names)))
+    names_of = Counter(item.case for item in found)
+    twice += [Skipped(item.case, "several volumes have its identifiers") for item in found if names_of[item.case] > 1]
+    found = [item for item in found if names_of[item.case] == 1]
     report.skip_cases(twice)
     named = (row.patient for item in found for row in item.rows)
     if all(item.patient == item.volume.case for item in found) and not any(named):
@@ -105,28 +116,25 @@ def choose(
 
 
 def _one_name_a_person(found: list[LabelledVolume], report: PrepareReport) -> list[LabelledVolume]:
-    """Join the IDs that one person goes by: in the table, in the headers, through the group column.
+    """Join the IDs that one person goes by: in the table, in the headers, as owner of a series, by the group column.
 
-    A header's name that stands for many of the table's patients is a placeholder, such as ANONYMOUS, and joins nobody.
+    What stands for many of the table's patients is a placeholder, such as the name ANONYMOUS, and joins nobody.
     """
-    of_header: dict[str, set[str]] = defaultdict(set)
-    for item in found:
-        if item.volume.tags is not None and item.volume.tags.patient:
-            of_header[item.volume.tags.patient].add(item.patient)
-    placeholders = {header for header, patients in of_header.items() if len(patients) > _MOST_IDS}
+    links = [(item, f"{kind} {name}") for item in found for kind, name in item.identifiers]
+    patients: dict[str, set[str]] = defaultdict(set)
+    for item, link in links:
+        patients[link].add(item.patient)
+    placeholders = {link for link, of in patients.items() if len(of) > _MOST_IDS}
     if placeholders:
         report.notes.append("The headers name many of the table's patients alike; the table's names are taken")
-    pairs: list[tuple[str, str | None]] = []
-    headers = []
-    for item in found:
-        header = item.volume.tags.patient if item.volume.tags else ""
-        headers.append(header if header not in placeholders else "")
-        pairs.append((item.patient, f"header {headers[-1]}" if headers[-1] else None))
-        pairs += [(item.patient, f"group {row.group}") for row in item.rows if row.group]
+    pairs: list[tuple[str, str | None]] = [(item.patient, None) for item in found]
+    pairs += [(item.patient, link) for item, link in links if link not in placeholders]
+    pairs += [(item.patient, f"group {row.group}") for item in found for row in item.rows if row.group]
     person = join_groups(pairs)
     joined = []
-    for item, header in zip(found, headers, strict=True):
-        others = sorted({item.patient, header} - {person[item.patient], ""})
+    for item in found:
+        named = {name for kind, name in item.identifiers if kind == "patient" and f"{kind} {name}" not in placeholders}
+        others = sorted({item.patient, *named} - {person[item.patient]})
         joined.append(replace(item, patient=person[item.patient], other_ids=tuple(others)))
     return joined
 
@@ -162,7 +170,7 @@ def mapping_rows(
     rows = []
     for volume in volumes:
         item, tags, name = used.get(volume.case), volume.tags, case_name(volume, report.names)
-        reason = reasons.get(name) or reasons.get(report.file(volume.path))
+        reason = reasons.get(name) or reasons.get(report.file(place_of(volume.files)))
         rows.append(
             MappingRow(
                 case=name,

@@ -11,6 +11,7 @@ from typing import Any
 from monai_wsss.data import PreparedDataset, Pseudonyms, Skipped, write_json
 from monai_wsss.data.atomic import atomic_path
 from monai_wsss.data.dataset_file import SPLITS
+from monai_wsss.data.presence import sign_of
 from monai_wsss.workflow.cohort_flow import CohortFlow
 
 _NAMED = 5  # names a line; all of them stand in the JSON file
@@ -92,6 +93,14 @@ class PrepareReport:
         self.skipped += [Skipped(self.file(item.file), item.reason) for item in skipped]
         self.flow.exclude([item.reason for item in skipped], unit)
 
+    def why_none(self) -> str:
+        """Return what became of the volumes, where none is left."""
+        if self.skipped:
+            return f"the first: {self.skipped[0].reason}"
+        if self.ambiguous_rows:
+            return f"{len(self.ambiguous_rows)} rows mean several volumes each: make the rule narrower (--series)"
+        return "; ".join(self.notes[-1:]) or "none has a row in the table"
+
     def skip_cases(self, skipped: Iterable[Skipped]) -> None:
         """Add cases that were left out, by the names they would have had."""
         skipped = list(skipped)
@@ -110,7 +119,7 @@ class PrepareReport:
             }
             self.class_counts[label] = {unit: _signs(values) for unit, values in rows.items()}
             for name in SPLITS:
-                known = {_sign(row[k]) for c in dataset.cases(name) for row in (c.slice_classes or (c.classes,))}
+                known = {sign_of(row[k]) for c in dataset.cases(name) for row in (c.slice_classes or (c.classes,))}
                 if dataset.cases(name):
                     lacking = (sign for sign in ("positive", "negative") if sign not in known)
                     self.empty_classes += [f"Class {label} has no {sign} in {name}" for sign in lacking]
@@ -184,12 +193,8 @@ class PrepareReport:
             yield len(named), one, several, named
 
 
-def _sign(value: float) -> str:
-    return "unknown" if value < 0 else "positive" if value >= 0.5 else "negative"
-
-
 def _signs(values: Iterable[float]) -> dict[str, int]:
-    counts = Counter(_sign(value) for value in values)
+    counts = Counter(sign_of(value) for value in values)
     return {sign: counts[sign] for sign in ("positive", "negative", "unknown")}
 
 

@@ -60,7 +60,14 @@ class SplitChoice:
     def assign(
         self, cases: Sequence[Case], found: dict[str, LabelledVolume], split_column: str | None, report: PrepareReport
     ) -> dict[str, str]:
-        """Return case -> split. It rests on names in clear, so it does not depend on the key of the pseudonyms."""
+        """Return case -> split. It rests on names in clear, so it does not depend on the key of the pseudonyms.
+
+        Args:
+            cases: to be split.
+            found: case -> volume, of these and of those that could not be read.
+            split_column: of the table.
+            report: of this call.
+        """
         classes = _patient_classes(cases, found)
         sites: dict[str, set[str]] = defaultdict(set)
         dates: dict[str, str | None] = {}
@@ -71,7 +78,7 @@ class SplitChoice:
             dates[item.patient] = max(filter(None, (dates.get(item.patient), item.date)), default=None)
         shares = self.fractions or FRACTIONS
         if self.by_column(split_column):
-            split_of, _ = _of_table([found[case.case] for case in cases])
+            split_of, _ = _of_table(list(found.values()))
             report.split_by = f"column {split_column}"
         elif self.site is not None:
             by_site = split_leave_out_site(sites, classes, self.site, shares, self.seed)

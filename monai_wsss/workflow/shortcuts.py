@@ -16,6 +16,7 @@ from sklearn.preprocessing import OneHotEncoder, QuantileTransformer, SplineTran
 
 from monai_wsss.data import Case
 from monai_wsss.data.nuisance import VARIABLES, slice_positions
+from monai_wsss.data.presence import is_absent, is_present, sign_of
 
 WARN_ABOVE = 0.7
 _FOLDS = 5
@@ -156,9 +157,9 @@ def _case_rows(cases: Sequence[Case], k: int, rng: np.random.Generator) -> _Rows
     """Up to two rows a case, positive and negative, weighted with its slices; one where the case is labelled."""
     rows: list[tuple[int, int, float]] = []
     for index, case in enumerate(cases):
-        known = [row[k] for row in case.slice_classes or () if row[k] >= 0]
-        known = known or [value for value in case.classes[k : k + 1] if value >= 0]
-        positive = sum(value >= 0.5 for value in known)
+        known = [sign for row in case.slice_classes or () if (sign := sign_of(row[k])) != "unknown"]
+        known = known or [sign for value in case.classes[k : k + 1] if (sign := sign_of(value)) != "unknown"]
+        positive = known.count("positive")
         rows += [(index, sign, n) for sign, n in ((1, positive), (0, len(known) - positive)) if n]
     table = np.array(rows, dtype=float).reshape(-1, 3)
     table = table[_draw(table[:, 1], _MAX_ROWS["case"], rng)]
@@ -172,7 +173,7 @@ def _slice_rows(cases: Sequence[Case], k: int, rng: np.random.Generator) -> _Row
     label = np.concatenate([[row[k] for row in slices] for _, slices in chosen])  # type: ignore[union-attr]
     case = np.concatenate([np.full(len(slices or ()), index) for index, slices in chosen])
     position = np.concatenate([slice_positions(len(slices or ())) for _, slices in chosen])
-    known = np.flatnonzero(label >= 0)
+    known = np.flatnonzero(is_absent(label) | is_present(label))
     known = known[_draw(label[known] >= 0.5, _MAX_ROWS["slice"], rng)]
     return _Rows(case[known], (label[known] >= 0.5).astype(int), np.ones(len(known)), position[known])
 

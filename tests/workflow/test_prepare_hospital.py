@@ -57,7 +57,7 @@ def export(tmp_path_factory):
             write_series(root / "in" / f"p{i}" / f"s{number}", head(10 * i + number), AFFINE, tags)
         answer = {1: "possible", 2: None}.get(i, "ja" if i % 2 else "nein")
         book.active.append([700 + i, i % 2, 40 + i, answer, "north" if i < 3 else "south", f"twin {i // 2}"])
-        slices += [[f"00{100 + i}", f"1.2.3.{i}.0", s + 1, int(s == 1 and i % 2 == 0)] for s in range(3)]
+        slices += [[f"00{100 + i}", f"1.2.3.{i}.0", s + 1, int(s == 0 and i % 2 == 0)] for s in range(3)]
     book.save(root / "labels.xlsx")
     with (root / "slices.csv").open("w", newline="") as file:
         csv.writer(file, delimiter=";").writerows(slices)
@@ -115,15 +115,16 @@ def test_policies(run, tmp_path, options, doubtful, empty):
     assert classes["00100"] == (0,) and classes["00103"] == (1,)
 
 
-def test_images_are_imported_with_their_geometry_and_nothing_else(run, export, tmp_path):
+def test_images_are_imported_where_they_lie_in_the_world(run, export, tmp_path):
     patients = clear_names(tmp_path, run)
     for case in PreparedDataset.read(tmp_path / "out").cases():
         array, affine = read_nifti(case.image)
-        i = int(patients[case.case]) - 100
+        source = head(10 * (int(patients[case.case]) - 100))
         assert case.image == tmp_path / "out" / "images" / f"{case.case}.nii.gz"
-        # write_series stores a volume whose third axis falls along the normal from the other end
-        assert sorted(array.sum((0, 1)).tolist()) == sorted(head(10 * i).sum((0, 1)).tolist())
-        assert np.allclose(np.abs(np.diag(affine)[:3]), (1, 1, 5))
+        # every voxel of the source, found again by where it lies: AFFINE takes it to mm, the file's affine back
+        back = np.linalg.inv(affine) @ AFFINE
+        index = np.argwhere(source >= 0) @ back[:3, :3].T + back[:3, 3]
+        assert np.array_equal(array[tuple(np.rint(index).astype(int).T)], source[source >= 0])
 
 
 def test_splits_do_not_hang_on_the_key(run, tmp_path):
@@ -211,7 +212,7 @@ def test_slices_by_instance_number(run, tmp_path):
     report = run("slices.csv", slice_key="InstanceNumber")
     assert report.class_counts["lesion"]["slices"] == {"positive": 5, "negative": 25, "unknown": 0}
     for case in PreparedDataset.read(tmp_path / "out").cases():
-        assert case.slice_classes in (((0,), (1,), (0,)), ((0,), (0,), (0,)))
+        assert case.slice_classes in (((1,), (0,), (0,)), ((0,), (0,), (0,)))  # InstanceNumber 1 is the lowest slice
     assert (tmp_path / "out" / "labelled_slices.png").stat().st_size > 1000
 
 
@@ -228,6 +229,94 @@ def test_a_second_call_decodes_nothing_and_changes_nothing(run, tmp_path, monkey
     monkeypatch.setattr("monai_wsss.data.import_volume.read_volume", lambda *a, **k: pytest.fail("decoded again"))
     run()
     assert files_of(tmp_path / "out") == before
+
+
+def lines_of(path):
+    return path.read_text().splitlines()
+
+
+def few(tmp_path, patients=6, **tags_of):
+    """A small export with one FLAIR a patient and a table; `tags_of` change the tags of patient i."""
+    rows = ["SeriesInstanceUID,PatientID,site,split,lesion"]
+    for i in range(patients):
+        tags = patient_tags(i) | {"SeriesInstanceUID": f"1.2.{i}", "StudyInstanceUID": f"1.3.{i}", "PatientID": f"P{i}"}
+        write_series(tmp_path / "in" / f"s{i}", head(i), AFFINE, tags | {k: f(i) for k, f in tags_of.items()})
+        rows.append(f"1.2.{i},P{i},{'north' if i % 2 else 'south'},{('train', 'val', 'test')[i % 3]},{int(i > 2)}")
+    (tmp_path / "labels.csv").write_text("\n".join([*rows, ""]))
+    return lambda **options: prepare(
+        tmp_path / "in", tmp_path / "labels.csv", tmp_path / "out", **{"preprocessing": GRID} | options
+    )
+
+
+def test_one_series_uid_for_many_patients_still_makes_many_cases(tmp_path):
+    run = few(tmp_path, 4, SeriesInstanceUID=lambda i: "1.2.9", StudyInstanceUID=lambda i: "1.3.9")
+    (tmp_path / "labels.csv").write_text("PatientID,lesion\nP0,0\nP1,1\nP2,0\nP3,1\n")
+    run()
+    cases = PreparedDataset.read(tmp_path / "out").cases()
+    assert len({case.case for case in cases}) == len({case.patient for case in cases}) == 4
+    assert sorted(case.classes[0] for case in cases) == [0, 0, 1, 1]
+
+
+def test_what_is_no_case_any_more_leaves_the_folder(tmp_path, files_of):
+    run = few(tmp_path)
+    run()
+    table = tmp_path / "labels.csv"
+    table.write_text("\n".join([*lines_of(table)[:-1], ""]))  # the last patient goes
+    run()
+    names = {case.case for case in PreparedDataset.read(tmp_path / "out").cases()}
+    assert len(names) == 5
+    for folder in (tmp_path / "out" / "images", *(tmp_path / "out" / "cache").iterdir()):
+        assert {path.name.split(".")[0] for path in folder.iterdir()} - {"preprocessing"} == names
+    run(keep_names=True)
+    clear = {case.case for case in PreparedDataset.read(tmp_path / "out").cases()}
+    assert {path.name.removesuffix(".nii.gz") for path in (tmp_path / "out" / "images").glob("*.nii.gz")} == clear
+
+
+def test_a_call_that_is_refused_leaves_the_folder_as_it_was(tmp_path, files_of):
+    run = few(tmp_path)
+    run()
+    before = files_of(tmp_path / "out")
+    for options in ({"leave_out_site": "nroth"}, {"voi": True, "leave_out_site": "nroth"}):
+        with pytest.raises(InputError, match="nroth"):
+            run(**options)
+    assert files_of(tmp_path / "out") == before
+
+
+def test_another_way_of_reading_never_stands_beside_the_old_data_set(tmp_path, monkeypatch):
+    run = few(tmp_path)
+    run()
+
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("monai_wsss.workflow.prepare.import_volumes", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run(voi=True)
+    assert not (tmp_path / "out" / "dataset.json").exists()
+
+
+def test_a_split_by_a_row_whose_image_is_lost(tmp_path):
+    run = few(tmp_path)
+    rows = lines_of(tmp_path / "labels.csv")
+    write_series(
+        tmp_path / "in" / "flat",
+        np.full((24, 20, 3), 7.0),
+        AFFINE,
+        patient_tags(0) | {"PatientID": "P0", "SeriesInstanceUID": "1.2.77", "StudyInstanceUID": "1.3.0"},
+    )
+    rows[1] = rows[1].replace(",train,", ",,")
+    rows.append("1.2.77,P0,south,train,0")  # this one names the split, and is a single value throughout
+    (tmp_path / "labels.csv").write_text("\n".join([*rows, ""]))
+    report = run()
+    assert sum(report.cases.values()) == 6 and [item.reason[:10] for item in report.skipped] == ["all voxels"]
+
+
+def test_nothing_left_is_said_in_one_line(run, export, tmp_path):
+    with pytest.raises(InputError, match="no volume is left to prepare; 10 rows mean several volumes each"):
+        run(series="Modality=MR")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="is a file"):
+        prepare(export / "in", export / "labels.xlsx", tmp_path / "file")
 
 
 def test_the_same_picture_in_two_splits_is_named(tmp_path):

@@ -120,7 +120,7 @@ def test_order_of_the_cases_changes_nothing():
 
 
 def test_soft_and_unknown_labels():
-    cases, rows = make(90, label=lambda i: (0.2, 0.5, -1)[i % 3], file_size=lambda i: float(i % 3 == 1))
+    cases, rows = make(120, label=lambda i: (0, 0.5, -1, 0.2)[i % 4], file_size=lambda i: float(i % 4 == 1))
     found = aucs(cases, rows)["file size"]
     assert (found.auc, found.positive_patients, found.negative_patients) == (1, 30, 30)
 

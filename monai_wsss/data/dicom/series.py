@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +17,8 @@ from monai_wsss.data.dicom.planes import plane_of, projection_affine
 from monai_wsss.data.skipped import Skipped
 from monai_wsss.data.volume import SeriesTags, VolumeHeader
 from monai_wsss.errors import InputError
+
+_BLOCK = 1 << 20  # bytes read at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,15 +93,38 @@ def _volumes(files: list[FileHeader], resample: bool) -> list[Series]:
 
 
 def _without_copies(files: list[FileHeader]) -> tuple[list[FileHeader], list[Path]]:
-    """Drop files that repeat another one. Careless anonymisers give all slices one UID: those are no copies."""
-    kept: dict[object, FileHeader] = {}
+    """Drop files that repeat another one. Careless anonymisers give all images one UID: those are no copies."""
+    alike: dict[object, list[FileHeader]] = {}
     for file in files:
         content = (file.instance, file.number, file.columns, file.rows, file.view, file.frames)
-        key = content if file.instance else file.path
-        if key not in kept or (kept[key].problem and not file.problem):
-            kept[key] = file
-    paths = {file.path for file in kept.values()}
-    return [file for file in files if file.path in paths], [file.path for file in files if file.path not in paths]
+        alike.setdefault(content if file.instance else file.path, []).append(file)
+    copies = {path for group in alike.values() if len(group) > 1 for path in _copies(group)}
+    return [file for file in files if file.path not in copies], [file.path for file in files if file.path in copies]
+
+
+def _copies(files: list[FileHeader]) -> set[Path]:
+    """Return the files that hold the bytes of another one, all of them or, where they are cut short, the start."""
+    sizes, seen, copies = Counter(file.bytes for file in files), set(), set()
+    for file in files:
+        content = (file.bytes, _digest(file.path, file.bytes) if sizes[file.bytes] > 1 else "")
+        longer = [other for other in files if other.bytes > file.bytes and not other.problem] if file.problem else []
+        if content in seen or any(_digest(file.path, file.bytes) == _digest(f.path, file.bytes) for f in longer):
+            copies.add(file.path)
+        seen.add(content)
+    return copies
+
+
+def _digest(path: Path, size: int) -> str:
+    """Return a digest of the first bytes of a file; of its path where it cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while size > 0 and (block := file.read(min(size, _BLOCK))):
+                digest.update(block)
+                size -= len(block)
+    except OSError:
+        return str(path)
+    return digest.hexdigest()
 
 
 def _from_stack(part: Part) -> Series:

@@ -12,6 +12,7 @@ from monai_wsss.data.labels.label_values import ABSENT, BLANK, MASK, PRESENT, UN
 from monai_wsss.data.labels.labels_table import Row
 
 _WEAKEST_FIRST = (BLANK, UNCERTAIN, UNKNOWN, ABSENT, PRESENT)
+_CLASH = -4  # rows of one slice, or of the volume, that say present and absent
 _SHOWN = 5  # lines in a message
 
 
@@ -31,7 +32,8 @@ def merge_rows(rows: Sequence[Row], labels: Sequence[str], depth: int, policy: L
     Rows of one slice (or of the volume) that agree count once; present and absent beat uncertain, which beats blank.
     Where rows hold both present and absent the label is unknown, whatever the policy. A volume is present if any slice
     is, absent if all are, and has its slices' highest label if all have one; its own row comes first, but if one says
-    present and the other absent, its labels are unknown. In an absent volume the slices that are blank, uncertain or
+    present and the other absent, its labels are unknown. In a present volume of which the policy leaves no slice above
+    0, those slices that are not said to be absent are unknown. In an absent volume the slices that are blank, uncertain or
     named by no row are absent; elsewhere those that no row names are unknown, and no policy touches them.
 
     Args:
@@ -64,8 +66,10 @@ def merge_rows(rows: Sequence[Row], labels: Sequence[str], depth: int, policy: L
     ]
     codes[:, clash] = UNKNOWN
     slices = policy.apply(codes)
+    hidden = (volume == PRESENT) & ~(slices > 0).any(0)  # the finding is in a slice that the policy took for absent
+    slices[hidden & (codes != ABSENT)] = MASK
     highest = np.where((slices == 1).any(0) | (slices != MASK).all(0), slices.max(0), MASK)
-    own = np.where(np.isin(volume, (PRESENT, ABSENT)) | (highest == MASK), policy.apply(volume), highest)
+    own = np.where(np.isin(volume, (PRESENT, ABSENT, _CLASH)) | (highest == MASK), policy.apply(volume), highest)
     return CaseLabels(_plain(np.where(clash, MASK, own)), tuple(map(_plain, slices)), duplicates, contradictions)
 
 
@@ -82,7 +86,7 @@ def _merge_group(
     merged = values[0]
     for code in _WEAKEST_FIRST:
         merged = np.where((values == code).any(0), code, merged)
-    return np.where(clash, UNKNOWN, merged)
+    return np.where(clash, _CLASH, merged)
 
 
 def _lines(rows: Sequence[Row]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 import pandas as pd
 
 from monai_wsss.data.labels.label_values import ABSENT, BLANK, PRESENT, UNCERTAIN, parse_label
-from monai_wsss.data.labels.table_text import plain_name, shown
+from monai_wsss.data.labels.table_text import is_name, plain_name, shown
 
 # Columns of 0 and 1 that a reader would not call a finding. Words of a name, see `_words`.
 _MEANINGS = {
@@ -30,7 +30,10 @@ _WHOLE = dict.fromkeys(("frontal", "lateral", "frontallateral"), "a view") | dic
 )
 _PREFIXES = ("patienten", "patient", "pat", "pt")
 _NORMAL = {"nofinding", "nofindings", "normal", "keinbefund", "ohnebefund", "unauffällig", "unauffaellig"}
-_LISTS = re.compile(r"finding|label|diagnos|befund|patholog|class|klasse", re.IGNORECASE)  # names of list columns
+_LISTS = set(  # words of the names of list columns; "labelers" is none, and lists people
+    "finding findings label labels diagnosis diagnoses diagnose diagnosen befund befunde pathology pathologies "
+    "pathologie pathologien class classes klasse klassen findinglabels".split()
+)
 _LIST_WORDS = 60  # different entries of a list column, at most
 _NEARLY = 0.9  # share of label words from which a column may be meant as a class
 
@@ -85,7 +88,7 @@ def label_codes(column: pd.Series) -> pd.Series:
 
 
 def odd_values(column: pd.Series) -> str:
-    """Return what the column holds besides label words, "" if nothing; long or numeric values are not repeated."""
+    """Return how many cells hold no label word, and the first one's line, "" if none; no text is repeated."""
     odd = label_codes(column).isna()
     return _odd_values(column, odd) if odd.any() else ""
 
@@ -98,13 +101,13 @@ def spread_findings(frame: pd.DataFrame, reserved: Collection[str]) -> tuple[pd.
     """
     notes = []
     for column in frame.columns:
-        listed = _LISTS.search(column) and frame[column].str.contains("|", regex=False).any()
+        listed = not _LISTS.isdisjoint(_words(column)) and frame[column].str.contains("|", regex=False).any()
         if column in reserved or not (listed or plain_name(column) == "findinglabels"):
             continue
         lists = frame[column].map(_entries)
         entries = sorted({entry for cell in lists for entry in cell})
         taken = {plain_name(name) for name in frame.columns}
-        good = (plain_name(e) not in taken and parse_label(e) is None and shown(e, 40) for e in entries)
+        good = (plain_name(e) not in taken and parse_label(e) is None and is_name(e, 40) for e in entries)
         if len(entries) > _LIST_WORDS or not all(good):
             continue
         frame = frame.drop(columns=column)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from monai_wsss.data.labels.file_index import FileIndex
 from monai_wsss.data.labels.labels_table import Row
+from monai_wsss.data.labels.slice_key import own_slices
 from monai_wsss.data.labels.table_columns import KEYS, patient_folder
 from monai_wsss.data.labels.volume_names import NameIndex, header_names, path_names, plain
 from monai_wsss.data.volume import Volume
@@ -65,7 +66,11 @@ class RowFinder:
 
     def slice_of_file(self, row: Row, at: int) -> int | None:
         """Return the slice that the row's file is, -1 if it is several, None if it is the whole volume."""
-        return self._files.find(row.keys["file"]).get(at) if "file" in row.keys else None
+        number = self._files.find(row.keys["file"]).get(at) if "file" in row.keys else None
+        if number is None or number < 0:
+            return number
+        own = own_slices(self._volumes[at])
+        return own[number] if len(own) == len(self._volumes[at].files) else -1
 
     def means_one_image(self, row: Row, key: str) -> bool:
         """Whether the row is of an image, so that it cannot mean all series of a study."""

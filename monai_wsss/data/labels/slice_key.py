@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from monai_wsss.data.labels.table_text import listed, plain_name
+from monai_wsss.data.labels.table_text import listed, plain_name, shown
 from monai_wsss.data.volume import Volume
 from monai_wsss.errors import InputError
 
@@ -68,6 +68,13 @@ def slice_number(text: str) -> int | None:
     return int(value) if value.is_integer() and value >= 0 else None
 
 
+def own_slices(volume: Volume) -> list[int]:
+    """Return which slices of the volume its files hold; those that resampling inserted have neither UID nor number."""
+    named = zip(volume.tags.instances, volume.tags.instance_numbers, strict=False) if volume.tags else ()
+    own = [index for index, (uid, number) in enumerate(named) if uid or number is not None]
+    return own or list(range(volume.header.shape[2]))
+
+
 def resolve_slice(row: Row, volume: Volume) -> int | None:
     """Return the slice that `row` means, from 0 in slice order, or None if it means the whole volume.
 
@@ -76,7 +83,7 @@ def resolve_slice(row: Row, volume: Volume) -> int | None:
     """
     by_number, by_uid = _by_number(row, volume), _by_uid(row, volume)
     if by_number is not None and by_uid is not None and by_number != by_uid:
-        raise InputError(f"slice {row.slice_number} ({row.slice_key}) is not the slice of its SOPInstanceUID")
+        raise InputError(f"{_said('slice', row)} ({row.slice_key}) is not the slice of its SOPInstanceUID")
     return by_uid if by_number is None else by_number
 
 
@@ -93,30 +100,38 @@ def check_counting(path: Path, rows: Iterable[Row], pairs: Iterable[tuple[Row, V
             raise InputError(f"{path}: {zero} says slice 0 where slices count from 1; give --slice-key 0-based")
         return
     for row, volume in pairs:
-        if row.slice_key == "0-based" and row.slice_number == volume.header.shape[2]:
+        if row.slice_key == "0-based" and row.slice_number == len(own_slices(volume)):
             raise InputError(
-                f"{path}: it seems to count slices from 1 ({row} says slice {row.slice_number} of a volume of as many "
-                "slices, and no row says 0); give --slice-key 1-based, or 0-based once that row is corrected"
+                f"{path}: it seems to count slices from 1 ({row} says as many as its volume has, and no row says 0); "
+                "give --slice-key 1-based, or 0-based once that row is corrected"
             )
 
 
+def _said(what: str, row: Row) -> str:
+    """Name a slice by its number if a message may repeat that."""
+    number = shown(str(row.slice_number))
+    return f"{what} {number}" if number else f"its {what}"
+
+
 def _by_number(row: Row, volume: Volume) -> int | None:
-    depth, tags = volume.header.shape[2], volume.tags
+    tags = volume.tags
     if row.slice_number is None or row.slice_key == "SOPInstanceUID":
         return None
     if row.slice_key == "InstanceNumber":
-        if tags is None and depth == 1:
+        if tags is None and volume.header.shape[2] == 1:
             return 0
         if tags is None or not any(number is not None for number in tags.instance_numbers):
             raise InputError("slices are given by InstanceNumber, which its files do not have; number them otherwise")
         where = [index for index, number in enumerate(tags.instance_numbers) if number == row.slice_number]
         if len(where) != 1:
-            raise InputError(f"{len(where) or 'no'} slices of the series have InstanceNumber {row.slice_number}")
+            raise InputError(f"{len(where) or 'no'} slices of the series have {_said('InstanceNumber', row)}")
         return where[0]
-    index = row.slice_number - (row.slice_key == "1-based")
-    if not 0 <= index < depth:
-        raise InputError(f"slice {row.slice_number} ({row.slice_key}) is not in the volume of {depth} slices")
-    return index
+    index, own = row.slice_number - (row.slice_key == "1-based"), own_slices(volume)
+    if not 0 <= index < max(len(own), len(volume.files)):
+        raise InputError(f"{_said('slice', row)} ({row.slice_key}) is not in the volume of {len(own)} slices")
+    if len(own) < len(volume.frames or volume.files):
+        raise InputError("resampling joined slices, and their numbers no longer tell; name them by SOPInstanceUID")
+    return own[index]
 
 
 def _by_uid(row: Row, volume: Volume) -> int | None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from monai_wsss.data.labels.slice_key import find_slice_column
-from monai_wsss.data.labels.table_text import listed, plain_name, shown
+from monai_wsss.data.labels.table_text import listed, plain_name
 from monai_wsss.errors import InputError
 
 # Most specific first. ID stands for columns that may hold any of the others; it counts if there is no other.
@@ -143,10 +143,9 @@ def _find_split_column(path: Path, frame: pd.DataFrame, own: str | None, name: s
     column = own if name is None else find_column(path, frame, name, "split by")
     if column is None:
         return None
-    strange = sorted(set(frame[column].str.casefold()) - {*SPLIT_NAMES, ""})
+    strange = frame.index[~frame[column].str.casefold().isin({*SPLIT_NAMES, ""})].tolist()
     if name is None:
         return column if not strange and (frame[column] != "").any() else None
     if strange:
-        held = ", ".join(filter(None, map(shown, strange[:5]))) or "other values"
-        raise InputError(f"{path}: column {column!r} holds {held}; use train, val and test")
+        raise InputError(f"{path}: column {column!r} holds something else (line {strange[0]}); use train, val and test")
     return column
