@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 
 from monai_wsss.data.atomic import atomic_path
@@ -55,15 +56,18 @@ class Pseudonyms:
 
     @classmethod
     def of_prepared(cls, folder: str | Path) -> Pseudonyms:
-        """Return the names of a prepared folder: by its key, or kept where it was prepared so.
+        """Return the names of a prepared folder: by its key, or kept where it was last prepared so.
+
+        A folder that was prepared with hashes once and keeps names now still has its key.
 
         Raises:
             InputError: see `open`; no dataset.json, or names that are hashes without the key.
         """
         file, cases = Path(folder) / KEY_FILE, PreparedDataset.read(folder).cases()
-        if not file.exists() and any(is_case_pseudonym(case.case) for case in cases):
+        hashed = any(is_case_pseudonym(case.case) for case in cases)
+        if hashed and not file.exists():
             raise InputError(f"{file}: not there, but the folder's names are hashes; put the key back")
-        return cls.open(file, keep_names=not file.exists())
+        return cls.open(file, keep_names=not hashed and (bool(cases) or not file.exists()))
 
     @property
     def keeps_names(self) -> bool:
@@ -102,9 +106,32 @@ def key_beside(folder: str | Path) -> Path:
     return folder.with_name(f"{folder.name}.{KEY_FILE}")
 
 
+def names_ever(folder: str | Path, written: Iterable[str]) -> tuple[Pseudonyms, ...]:
+    """Return each way in which a prepared folder may have written names: kept, and by its key if it has one.
+
+    Args:
+        folder: prepared folder.
+        written: patients as they were written, to be compared with others.
+
+    Raises:
+        InputError: some are hashes and the key is not there; see also `Pseudonyms.open`.
+    """
+    file = Path(folder) / KEY_FILE
+    if file.exists():
+        return Pseudonyms(None), Pseudonyms.open(file)
+    if any(map(is_patient_pseudonym, written)):
+        raise InputError(f"{file}: not there, but patients are noted here as hashes; put the key back")
+    return (Pseudonyms(None),)
+
+
 def is_case_pseudonym(name: str) -> bool:
     """Return whether `name` looks like what `Pseudonyms.case` returns."""
     return re.fullmatch(f"c[0-9a-f]{{{_DIGITS}}}", name) is not None
+
+
+def is_patient_pseudonym(name: str) -> bool:
+    """Return whether `name` looks like what `Pseudonyms.patient` returns."""
+    return re.fullmatch(f"p[0-9a-f]{{{_DIGITS}}}", name) is not None
 
 
 def _file_name(name: str) -> str:

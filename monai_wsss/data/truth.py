@@ -30,8 +30,9 @@ def find_truth(volumes: Sequence[Volume], masks: str | Path) -> tuple[dict[str, 
     found = [mask for mask in found if len(mask.files) == 1 and mask.path.resolve() not in images]
     by_name: dict[str | Path, list[Volume]] = defaultdict(list)
     for mask in found:
-        places = {mask.relative, mask.relative.parent / _bare_stem(mask.path)}
-        for name in {*places, _bare_stem(mask.path), mask.case, *mask.relative.parent.parts}:
+        folder, stem = mask.relative.parent, _bare_stem(mask.path)
+        names: set[str | Path] = {mask.relative, folder / stem, stem, mask.case, *folder.parts}
+        for name in names:
             by_name[name].append(mask)
     claims = [_claim(volume, by_name) for volume in volumes]
     ranks: dict[Path, list[int]] = defaultdict(list)
@@ -54,7 +55,7 @@ def find_truth(volumes: Sequence[Volume], masks: str | Path) -> tuple[dict[str, 
 
 def _claim(volume: Volume, by_name: Mapping[str | Path, list[Volume]]) -> tuple[int, list[Volume]]:
     """Return the masks of the first name that has exactly one, else of the first that has any, and the name's place."""
-    hits = [(rank, by_name[name]) for rank, name in enumerate(_names(volume)) if name in by_name]
+    hits = [(rank, by_name[name]) for rank, name in enumerate(_names(volume)) if name and name in by_name]
     return next((hit for hit in hits if len(hit[1]) == 1), hits[0] if hits else (0, []))
 
 
@@ -63,7 +64,7 @@ def _names(volume: Volume) -> list[str | Path]:
     single = len(volume.files) == 1
     tags = volume.tags
     stem = stem_of(volume.path.name) if single else ""
-    names: list[str | Path] = [volume.relative, volume.relative.parent / stem, volume.case, stem]
+    names: list[str | Path] = [volume.relative, volume.relative.parent / stem if single else "", volume.case, stem]
     names += [tags.series, tags.accession, tags.study, tags.patient] if tags is not None else [""] * 4
     names.append(volume.relative.parent.name if single else volume.relative.name)
     return names
@@ -78,7 +79,7 @@ def _bare_stem(path: Path) -> str:
 def _mismatch(volume: Volume, mask: Volume) -> str | None:
     if volume.header.shape != mask.header.shape:
         return f"mask of shape {mask.header.shape} for a volume of {volume.header.shape}"
-    if mask.kind == "picture" and mask.header.shape[2] == 1:  # it states no voxel size: the pixels are the film's
+    if mask.kind == "picture":  # it states no voxel size: the pixels are the film's
         return None
     if not np.allclose(volume.header.affine, mask.header.affine, atol=1e-3):
         return "mask and volume differ in their affine"

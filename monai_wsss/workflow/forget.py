@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from monai_wsss.data import PreparedDataset, Pseudonyms, write_json
+from monai_wsss.data import PreparedDataset, write_json
 from monai_wsss.data.dataset_file import SPLITS
 from monai_wsss.data.mapping_table import drop_patient, is_mapping
+from monai_wsss.data.pseudonyms import KEY_FILE, is_patient_pseudonym, names_ever
 from monai_wsss.data.withdrawn import add_withdrawn, read_withdrawn
 from monai_wsss.errors import InputError
-from monai_wsss.workflow.run_registry import runs_using
+from monai_wsss.workflow.run_registry import UsingRun, runs_using
 from monai_wsss.workflow.run_traces import Mentions, RunTrace, delete_traces, drop_lines, find_traces
 
 _FOLDERS = ("images", "truth", "cache/*")
@@ -26,7 +27,7 @@ class ForgetReport:
     """What became of a patient.
 
     Attributes:
-        patient: its pseudonym.
+        patient: its pseudonym; the first one if the person has several IDs.
         cases: pseudonyms of its cases.
         removed: number of its files in the prepared folder that were removed.
         notes: what to do next.
@@ -76,19 +77,26 @@ def forget(
     data = Path(data)
     dataset, withdrawn = PreparedDataset.read(data), read_withdrawn(data)
     found = runs_using(data, runs)  # a folder that is not there should not end the call half-way
-    pseudonym = _find(patient, data, dataset, withdrawn)
-    cases = {case.case for case in dataset.cases() if case.patient == pseudonym} | set(withdrawn.get(pseudonym, ()))
-    mentions = Mentions(pseudonym, cases)
+    person = _find(patient, data, dataset, withdrawn, found)
+    pseudonym = min(person & {case.patient for case in dataset.cases()} or person)
+    cases = {case.case for case in dataset.cases() if case.patient in person}
+    cases |= {case for name in person for case in withdrawn.get(name, ())}
+    cases |= {case for name in person for run in found for case in run.cases(name)}
+    reassigned = cases & {case.case for case in dataset.cases() if case.patient not in person}
+    mentions = Mentions(person, cases - reassigned)
     report = ForgetReport(pseudonym, mentions.cases)
+    if reassigned:
+        report.notes.append(f"Cases that belong to another patient now stay: {len(reassigned)}")
 
-    add_withdrawn(data, pseudonym, cases)
-    dataset = _without(dataset, pseudonym, data)
+    add_withdrawn(data, pseudonym, mentions.cases, person - {pseudonym})
+    dataset = _without(dataset, person, data)
     report.removed = _remove_files(data, mentions)
     if any([_unlink(data / name) for name in _POOLED]):
         report.notes.append("Pictures and tables of all patients together are removed; prepare again to have them anew")
     _update_lines(data, mentions)
     for table in [Path(mapping)] if mapping else [path for path in data.glob("*.csv") if is_mapping(path)]:
-        drop_patient(table, pseudonym)
+        for name in mentions.patients:
+            drop_patient(table, name)
     report.notes += [f"No patient is left in {part}; prepare again" for part in SPLITS[:2] if not dataset.cases(part)]
 
     for done, run in enumerate(found, start=1):
@@ -102,23 +110,32 @@ def forget(
     return report
 
 
-def _find(patient: str, data: Path, dataset: PreparedDataset, withdrawn: Iterable[str]) -> str:
-    """The pseudonym of a patient who is there, or was."""
-    known = {*(case.patient for case in dataset.cases()), *withdrawn}
-    if patient in known:
-        return patient
-    names = Pseudonyms.of_prepared(data)
-    pseudonym = names.patient(patient.strip())
-    if pseudonym in known:
-        return pseudonym
-    for case in dataset.cases():  # one person with several IDs has the pseudonyms of the others among the aliases
-        if pseudonym in case.aliases and not names.keeps_names:
-            return case.patient
-    raise InputError(f"{data}: holds no such patient; give the ID as the spreadsheet or the DICOM header writes it")
+def _find(
+    patient: str,
+    data: Path,
+    dataset: PreparedDataset,
+    withdrawn: Mapping[str, list[str]],
+    runs: Sequence[UsingRun],
+) -> set[str]:
+    """All pseudonyms of a patient who is there, or was: a run may have used one whom a later prepare left out."""
+    # One person's IDs stand together: among the aliases of a case, or with the same case in withdrawn.json.
+    # A name that is another patient of dataset.json is not joined: `prepare` held them apart.
+    there = {case.patient for case in dataset.cases()}
+    groups = [{c.patient, *(set(filter(is_patient_pseudonym, c.aliases)) - there)} for c in dataset.cases()]
+    groups += [{name for name in withdrawn if {*withdrawn[name]} & {*cases}} for cases in withdrawn.values()]
+    known = {*withdrawn}.union(*groups, *(run.patients for run in runs))
+    person = {patient} & known
+    if not person or (data / KEY_FILE).exists():  # names may be kept now and have been hashes in earlier runs
+        person |= {names.patient(patient.strip()) for names in names_ever(data, known)} & known
+    if not person:
+        raise InputError(f"{data}: holds no such patient; give the ID as the spreadsheet or the DICOM header writes it")
+    while joined := set().union(*(group for group in groups if group & person)) - person:
+        person |= joined
+    return person
 
 
-def _without(dataset: PreparedDataset, patient: str, data: Path) -> PreparedDataset:
-    kept = {part: tuple(case for case in dataset.cases(part) if case.patient != patient) for part in SPLITS}
+def _without(dataset: PreparedDataset, person: Set[str], data: Path) -> PreparedDataset:
+    kept = {part: tuple(case for case in dataset.cases(part) if case.patient not in person) for part in SPLITS}
     left = replace(dataset, training=kept["training"], validation=kept["validation"], test=kept["test"])
     if len(left.cases()) < len(dataset.cases()):
         left.write(data)

@@ -16,7 +16,7 @@ from monai_wsss.data.dataset_file import SPLITS
 from monai_wsss.errors import InputError
 
 FILE_NAME = "runs.json"
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,21 @@ class UsingRun:
     Attributes:
         folder: absolute; it may have been moved or removed since.
         started: when it first ran on the prepared folder (UTC); empty if the registry does not know it.
-        splits: split -> patients, once for every division of the patients it ran with.
+        splits: split -> patient -> cases, once for every division of the patients it ran with.
     """
 
     folder: Path
     started: str = ""
-    splits: tuple[Mapping[str, list[str]], ...] = ()
+    splits: tuple[Mapping[str, Mapping[str, list[str]]], ...] = ()
+
+    @property
+    def patients(self) -> set[str]:
+        """Pseudonyms of all patients that it ran with."""
+        return {patient for split in self.splits for cases in split.values() for patient in cases}
+
+    def cases(self, patient: str) -> set[str]:
+        """Cases that a patient's pseudonym had when the run began."""
+        return {case for split in self.splits for cases in split.values() for case in cases.get(patient, ())}
 
     def parts(self, patient: str) -> list[str]:
         """Splits in which a patient's pseudonym stood when the run began."""
@@ -46,7 +55,10 @@ def record_run(dataset_dir: str | Path, dataset: PreparedDataset, run_folder: st
         InputError: a registry that cannot be read; writing another would lose what it says.
     """
     content = _read(Path(dataset_dir))
-    split = {part: sorted({case.patient for case in dataset.cases(part)}) for part in SPLITS}
+    split: dict[str, dict[str, list[str]]] = {part: {} for part in SPLITS}
+    for part, cases in split.items():
+        for case in sorted(dataset.cases(part), key=lambda case: (case.patient, case.case)):
+            cases.setdefault(case.patient, []).append(case.case)
     digest = hashlib.sha256(json.dumps(split, sort_keys=True).encode()).hexdigest()[:12]
     content["splits"][digest] = split  # most runs share one: it is written once
     run = content["runs"].setdefault(str(Path(run_folder).resolve()), {"started": _now(), "splits": []})
@@ -92,6 +104,7 @@ def _read(dataset_dir: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["version"] != _VERSION:
             raise InputError(f"{path}: of another version; it tells which runs used the data, keep it elsewhere")
+        [dict(cases) for split in content["splits"].values() for cases in split.values()]  # no patient without cases
         keys = {key for run in content["runs"].values() for key in run["splits"] if run["started"]}
         if not keys <= content["splits"].keys():
             raise KeyError(min(keys - content["splits"].keys()))

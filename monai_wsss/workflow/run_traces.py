@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_wsss.data import atomic_path, write_json
+from monai_wsss.data.dataset_file import SPLITS
 from monai_wsss.workflow.run_registry import UsingRun
 
 _CASE_SUFFIXES = (".nii.gz", ".nii", ".npy", ".json", ".png")
@@ -21,13 +22,13 @@ class Mentions:
     """Finds the pseudonyms of a patient and its cases in file names and texts.
 
     Args:
-        patient: pseudonym.
+        patients: pseudonyms of all IDs of one person.
         cases: pseudonyms.
     """
 
-    def __init__(self, patient: str, cases: Iterable[str]) -> None:
-        self.patient, self.cases = patient, tuple(sorted(cases))
-        self.names = {patient, *self.cases}
+    def __init__(self, patients: Iterable[str], cases: Iterable[str]) -> None:
+        self.patients, self.cases = tuple(sorted(patients)), tuple(sorted(cases))
+        self.names = {*self.patients, *self.cases}
         self._files = {f"{case}{suffix}" for case in self.cases for suffix in _CASE_SUFFIXES}
         self._words = re.compile(rf"(?<!\w)({'|'.join(map(re.escape, sorted(self.names)))})(?!\w)")
 
@@ -105,7 +106,8 @@ class RunTrace:
 
 def find_traces(run: UsingRun, mentions: Mentions) -> RunTrace:
     """Look through a run folder."""
-    parts = tuple(run.parts(mentions.patient))
+    known = {part for patient in mentions.patients for part in run.parts(patient)}
+    parts = tuple(part for part in SPLITS if part in known)
     if not run.folder.is_dir():
         return RunTrace(run.folder, parts, exists=False)
     found = sorted(path for path in run.folder.rglob("*") if path.is_file())

@@ -218,6 +218,19 @@ def test_a_mask_becomes_uint8_in_its_images_geometry(tmp_path, reads, dtype, val
     assert masks(mask, tmp_path / "truth", images) == (truth, []) and reads == []
 
 
+@pytest.mark.parametrize("as_path", [False, True])
+def test_a_mask_with_a_palette_holds_its_indices(tmp_path, as_path):
+    images, _ = run([picture(tmp_path / "in")], tmp_path / "images")
+    classes = np.arange(20, dtype=np.uint8).reshape(4, 5) % 3
+    mask = picture(tmp_path / "masks")
+    palette = Image.fromarray(classes)
+    palette.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0])
+    palette.save(mask.path)
+    truth, skipped = masks(mask.path if as_path else mask, tmp_path / "truth", images)
+    assert skipped == []
+    assert np.array_equal(np.asarray(nib.load(truth[images[0].case]).dataobj)[..., 0].T, classes)
+
+
 @pytest.mark.parametrize("values", [(0.5, 1), (1, 256), (-1, 1)])
 def test_other_values_stay_for_evaluate_to_refuse(tmp_path, values):
     images, _ = run([nifti(tmp_path / "in")], tmp_path / "images")

@@ -63,6 +63,24 @@ def test_colours_become_luminance(tmp_path):
         np.testing.assert_allclose([array[1, 0, 0], array[2, 1, 0]], [124.2, 29.07], atol=4 if mode == "P" else 1e-4)
 
 
+@pytest.mark.parametrize(
+    ("palette", "values"),
+    [
+        ([0, 0, 0, 128, 0, 0, 0, 128, 0], [0, 1, 2]),
+        ([0, 0, 0, 128, 128, 128, 255, 255, 255], [0, 1, 2]),
+        ([255, 255, 255, 0, 0, 0, 9, 9, 9], [255, 0, 9]),  # a program that shrinks files put white first
+    ],
+)
+def test_indices_of_a_palette_are_the_classes_of_a_mask(tmp_path, palette, values):
+    image = Image.fromarray(np.array([[0, 1, 2]], np.uint8)).convert("L")
+    image.putpalette(palette)
+    image.save(tmp_path / "x.png")
+    assert Image.open(tmp_path / "x.png").mode == "P"
+    assert read_picture(tmp_path / "x.png", indices=True)[0].ravel().tolist() == values
+    if values == [0, 1, 2] and palette[4] == 0:
+        np.testing.assert_allclose(read_picture(tmp_path / "x.png")[0].ravel(), [0, 38.272, 75.136], atol=1e-3)
+
+
 def test_black_and_white(tmp_path):
     Image.fromarray(GREY > 90).save(tmp_path / "x.png")
     assert np.array_equal(read_picture(tmp_path / "x.png")[0][..., 0].T, 255 * (GREY > 90))

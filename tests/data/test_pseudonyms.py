@@ -131,3 +131,15 @@ def test_a_prepared_folder_has_its_own_names(tmp_path):
     (tmp_path / "key").unlink()
     with pytest.raises(InputError, match="put the key back"):  # names in clear beside hashes would be a leak
         Pseudonyms.of_prepared(tmp_path)
+
+
+def test_names_kept_in_a_folder_that_had_hashes_before(tmp_path):
+    """`prepare`, then `prepare --keep-names`: the key stays, the cases are clear."""
+    hashed = Pseudonyms.open(tmp_path / "key").case("HOSP001")
+
+    def keeps_names(*cases):
+        test = tuple(Case(tmp_path / f"{case}.nii.gz", case, "p", (1,)) for case in cases)
+        PreparedDataset(("a",), test=test).write(tmp_path)
+        return Pseudonyms.of_prepared(tmp_path).keeps_names
+
+    assert [keeps_names("HOSP001"), keeps_names(hashed), keeps_names()] == [True, False, False]

@@ -3,6 +3,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from dicom_files import film_tags, write_dicom
+from PIL import Image
 
 from monai_wsss.data.discovery import find_volumes
 from monai_wsss.data.truth import find_truth
@@ -55,6 +57,48 @@ def test_other_geometry_is_refused(tmp_path, options, reason):
     write(tmp_path / "masks" / "a.nii", **options)
     truth, skipped = find_truth(find_volumes(tmp_path / "images")[0], tmp_path / "masks")
     assert truth == {} and reason in skipped[0].reason
+
+
+@pytest.mark.parametrize(
+    "mask", ["P{}/t1_seg.nii.gz", "P{}/truth/t1.nii", "P{}/lesion.nii", "P{0}/t1_mask.nii P{0}/t2_mask.nii"]
+)
+def test_a_folder_for_each_patient_and_the_same_names_in_each(tmp_path, mask):
+    for patient in range(3):
+        write(tmp_path / "images" / f"P{patient}" / "t1.nii.gz")
+        for name in mask.format(patient).split():
+            write(tmp_path / "masks" / name)
+    truth, skipped = find_truth(find_volumes(tmp_path / "images")[0], tmp_path / "masks")
+    expected = [tmp_path / "masks" / mask.format(patient).split()[0] for patient in range(3)]
+    assert list(truth.values()) == expected and skipped == []
+
+
+@pytest.mark.parametrize(
+    ("images", "masks", "found", "reasons"),
+    [
+        (["P/t1", "P/t2"], ["P/t1_seg"], {"t1": "P/t1_seg"}, ["no masks for it"]),
+        (["P/t1", "P/t2"], ["P/lesion"], {}, ["its mask fits 2 volumes; name each mask as its volume"] * 2),
+        (["P/t1", "Q/t1"], ["Q/t1_seg"], {"Q__t1": "Q/t1_seg"}, ["no masks for it"]),
+        (["P/t1", "Q/t1"], ["t1"], {}, ["its mask fits 2 volumes; name each mask as its volume"] * 2),
+    ],
+)
+def test_a_mask_serves_one_volume(tmp_path, images, masks, found, reasons):
+    for name in images:
+        write(tmp_path / "images" / f"{name}.nii")
+    for name in masks:
+        write(tmp_path / "masks" / f"{name}.nii")
+    truth, skipped = find_truth(find_volumes(tmp_path / "images")[0], tmp_path / "masks")
+    assert truth == {case: tmp_path / "masks" / f"{name}.nii" for case, name in found.items()}
+    assert [skip.reason for skip in skipped] == reasons
+
+
+@pytest.mark.parametrize(("rows", "found"), [(3, True), (4, False)])
+def test_a_picture_is_the_mask_of_a_film_with_a_pixel_size(tmp_path, rows, found):
+    write_dicom(tmp_path / "images" / "a.dcm", film_tags(ImagerPixelSpacing=[0.2, 0.1]))
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(np.ones((rows, 4), np.uint8)).save(tmp_path / "masks" / "a.png")
+    (film,), _ = find_volumes(tmp_path / "images")
+    truth, skipped = find_truth([film], tmp_path / "masks")
+    assert film.header.spacing_known and bool(truth) == found != bool(skipped)
 
 
 def test_masks_among_the_images(tmp_path):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 
 from monai_wsss.data import Case, PreparedDataset, Pseudonyms
 from monai_wsss.data.mapping_table import COLUMNS, MappingRow, write_mapping
-from monai_wsss.data.withdrawn import read_withdrawn
+from monai_wsss.data.withdrawn import Withdrawn, read_withdrawn
 from monai_wsss.errors import InputError
 from monai_wsss.workflow import forget as forget_module
 from monai_wsss.workflow.forget import forget
@@ -268,7 +269,61 @@ def test_one_person_with_several_ids(tmp_path):
     names = Pseudonyms.open(tmp_path / "key")
     case = Case(tmp_path / "i.nii.gz", names.case("x"), names.patient("A"), (1,), aliases=(names.patient("B"),))
     PreparedDataset(("lesion",), training=(case,)).write(tmp_path)
+    run = tmp_path / "run"
+    record_run(
+        tmp_path, replace(PreparedDataset.read(tmp_path), training=(replace(case, patient=names.patient("B")),)), run
+    )
     assert forget("B", tmp_path).patient == names.patient("A")
+    assert read_withdrawn(tmp_path) == {names.patient(name): [names.case("x")] for name in "AB"}
+    (trace,) = forget("A", tmp_path).runs  # which began before the two were known to be one
+    assert trace.parts == ("training",)
+    assert Withdrawn.read(tmp_path).holds(["B"], [])
+
+
+def test_an_alias_that_is_a_patient_of_its_own_is_not_joined(tmp_path):
+    names = Pseudonyms.open(tmp_path / "key")
+    a, b = (Case(tmp_path / f"{n}.nii.gz", names.case(n), names.patient(n), (1,)) for n in "AB")
+    PreparedDataset(("lesion",), training=(replace(a, aliases=(b.patient,)), b)).write(tmp_path)
+    forget("A", tmp_path)
+    assert [case.case for case in PreparedDataset.read(tmp_path).cases()] == [b.case]
+    assert set(read_withdrawn(tmp_path)) == {a.patient}
+
+
+@pytest.mark.parametrize("clear", [True, False], ids=["clear", "pseudonym"])
+def test_a_patient_whom_only_runs_know(folder, files_of, clear):
+    """A later `prepare` left the patient out; runs hold its files still."""
+    names = [folder.names.patient("DOE"), *folder.cases["DOE"]]
+    dataset = PreparedDataset.read(folder.data)
+    replace(dataset, training=tuple(c for c in dataset.training if c.patient != names[0])).write(folder.data)
+    report = forget("DOE" if clear else names[0], folder.data, delete_from_runs=True)
+    assert (report.patient, set(report.cases)) == (names[0], set(names[1:]))
+    assert [trace.parts for trace in report.runs] == [("training",)] * 2
+    assert read_withdrawn(folder.data) == {names[0]: sorted(names[1:])}
+    for run in folder.runs:
+        assert mentions(run, names, files_of) == set()
+    assert mentions(folder.data, names, files_of) == {"withdrawn.json", "runs.json"}
+
+
+def test_runs_with_hashes_of_a_folder_that_keeps_names_now(tmp_path):
+    folder = Folder(tmp_path, keep_names=False)
+    clear = Case(tmp_path / "DOE_0.nii.gz", "DOE_0", "DOE", (1,))
+    PreparedDataset(("lesion",), training=(clear,)).write(folder.data)
+    report = forget("DOE", folder.data)
+    assert (report.patient, set(report.cases)) == ("DOE", {"DOE_0", *folder.cases["DOE"]})
+    assert [len(trace.files) for trace in report.runs] == [4, 4]
+
+
+def test_a_case_that_is_another_patients_now_stays(tmp_path):
+    """The table was put right after a run."""
+    folder = Folder(tmp_path, keep_names=False)
+    dataset = PreparedDataset.read(folder.data)
+    moved = replace(dataset.training[0], patient=folder.names.patient("ROE"))
+    replace(dataset, training=(moved, *dataset.training[1:])).write(folder.data)
+    report = forget("DOE", folder.data)
+    assert report.cases == (folder.cases["DOE"][1],)
+    assert any("another patient now stay: 1" in line for line in report.lines())
+    assert all(case.image.exists() for case in PreparedDataset.read(folder.data).cases())
+    assert moved.case in {case.case for case in PreparedDataset.read(folder.data).cases()}
 
 
 def test_stages_go_on_without_it(write_cached, place, tmp_path):

@@ -37,6 +37,7 @@ def test_each_run_is_noted_once_with_every_split_it_ran_with(tmp_path):
     assert one.started and two.started
     assert [one.parts(patient) for patient in "abcdx"] == [["training"], ["training"], ["validation"], ["test"], []]
     assert [two.parts(patient) for patient in "ab"] == [["training"], ["training", "test"]]
+    assert (one.patients, one.cases("b"), one.cases("x")) == (set("abcd"), {"b0", "b1"}, set())
     assert len(json.loads((data / "runs.json").read_text())["splits"]) == 2  # shared ones are written once
     before = (data / "runs.json").read_bytes()
     record_run(data, dataset("ab", "c", "d"), tmp_path / "one")
@@ -65,9 +66,10 @@ def test_runs_elsewhere_are_found_below_the_folders_given(tmp_path):
         "",
         "[]",
         "{}",
-        '{"version": 2, "runs": {}, "splits": {}}',
-        '{"version": 1, "runs": {"/r": {}}, "splits": {}}',
-        '{"version": 1, "runs": {"/r": {"started": "x", "splits": ["gone"]}}, "splits": {}}',
+        '{"version": 3, "runs": {}, "splits": {}}',
+        '{"version": 2, "runs": {"/r": {}}, "splits": {}}',
+        '{"version": 2, "runs": {"/r": {"started": "x", "splits": ["gone"]}}, "splits": {}}',
+        '{"version": 2, "runs": {}, "splits": {"x": {"training": ["a"]}}}',
     ],
 )
 def test_a_broken_registry_is_refused_and_kept(tmp_path, text):

@@ -93,7 +93,11 @@ def _volumes(files: list[FileHeader], resample: bool) -> list[Series]:
 
 
 def _without_copies(files: list[FileHeader]) -> tuple[list[FileHeader], list[Path]]:
-    """Drop files that repeat another one. Careless anonymisers give all images one UID: those are no copies."""
+    """Drop files that repeat another one.
+
+    An object with the UID, the number and the position of another one is a copy, however it is encoded. Films have no
+    position, and careless anonymisers give all of them one UID: there only the same bytes make a copy.
+    """
     alike: dict[object, list[FileHeader]] = {}
     for file in files:
         content = (file.instance, file.number, file.columns, file.rows, file.view, file.frames)
@@ -103,7 +107,11 @@ def _without_copies(files: list[FileHeader]) -> tuple[list[FileHeader], list[Pat
 
 
 def _copies(files: list[FileHeader]) -> set[Path]:
-    """Return the files that hold the bytes of another one, all of them or, where they are cut short, the start."""
+    """Return the files that repeat another one of the same UID, number and place."""
+    placed = any(frame.position is not None for frame in files[0].frames) and files[0].number is not None
+    if placed or len(files[0].frames) != 1:
+        kept = next((file for file in files if not file.problem), files[0])
+        return {file.path for file in files if file is not kept}
     sizes, seen, copies = Counter(file.bytes for file in files), set(), set()
     for file in files:
         content = (file.bytes, _digest(file.path, file.bytes) if sizes[file.bytes] > 1 else "")

@@ -32,9 +32,9 @@ def merge_rows(rows: Sequence[Row], labels: Sequence[str], depth: int, policy: L
     Rows of one slice (or of the volume) that agree count once; present and absent beat uncertain, which beats blank.
     Where rows hold both present and absent the label is unknown, whatever the policy. A volume is present if any slice
     is, absent if all are, and has its slices' highest label if all have one; its own row comes first, but if one says
-    present and the other absent, its labels are unknown. In a present volume of which the policy leaves no slice above
-    0, those slices that are not said to be absent are unknown. In an absent volume the slices that are blank, uncertain or
-    named by no row are absent; elsewhere those that no row names are unknown, and no policy touches them.
+    present and the other absent, its labels are unknown. In an absent volume the slices that are blank, uncertain or
+    named by no row are absent; elsewhere those that no row names are unknown, and no policy touches them. If the policy
+    leaves a present volume no slice above 0, its slices that no row calls absent are unknown.
 
     Args:
         rows: as `match_rows` gives them, with slices below `depth`.

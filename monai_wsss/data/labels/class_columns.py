@@ -32,7 +32,7 @@ _PREFIXES = ("patienten", "patient", "pat", "pt")
 _NORMAL = {"nofinding", "nofindings", "normal", "keinbefund", "ohnebefund", "unauffällig", "unauffaellig"}
 _LISTS = set(  # words of the names of list columns; "labelers" is none, and lists people
     "finding findings label labels diagnosis diagnoses diagnose diagnosen befund befunde pathology pathologies "
-    "pathologie pathologien class classes klasse klassen findinglabels".split()
+    "pathologie pathologien class classes klasse klassen".split()
 )
 _LIST_WORDS = 60  # different entries of a list column, at most
 _NEARLY = 0.9  # share of label words from which a column may be meant as a class

@@ -127,10 +127,10 @@ def _by_number(row: Row, volume: Volume) -> int | None:
             raise InputError(f"{len(where) or 'no'} slices of the series have {_said('InstanceNumber', row)}")
         return where[0]
     index, own = row.slice_number - (row.slice_key == "1-based"), own_slices(volume)
-    if not 0 <= index < max(len(own), len(volume.files)):
-        raise InputError(f"{_said('slice', row)} ({row.slice_key}) is not in the volume of {len(own)} slices")
     if len(own) < len(volume.frames or volume.files):
         raise InputError("resampling joined slices, and their numbers no longer tell; name them by SOPInstanceUID")
+    if not 0 <= index < len(own):
+        raise InputError(f"{_said('slice', row)} ({row.slice_key}) is not in the volume of {len(own)} slices")
     return own[index]
 
 

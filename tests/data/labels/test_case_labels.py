@@ -42,7 +42,10 @@ def test_labels_of_volume_and_slices(rows, classes, slices):
         ([row(0, U)], (-1,), ((0.7,), (-1,))),  # the policy is for cells, not for slices that no row names
         ([row(None, U), row(0, A)], (0.7,), ((0,), (-1,))),
         ([row(None, B), row(0, P)], (1,), ((1,), (-1,))),
-        ([row(None, P), row(0, B), row(1, B)], (1,), ((0,), (0,))),  # the policy makes no contradiction
+        # the policy makes no contradiction: the finding is in some slice that is not said to be absent
+        ([row(None, P), row(0, B), row(1, B)], (1,), ((-1,), (-1,))),
+        ([row(None, P), row(0, A), row(1, B)], (1,), ((0,), (-1,))),
+        ([row(None, P), row(0, U), row(1, B)], (1,), ((0.7,), (0,))),
         ([row(None, X)], (-1,), None),  # what was not understood is no blank
         ([row(0, X), row(1, A)], (-1,), ((-1,), (0,))),
     ],
@@ -73,6 +76,18 @@ def test_contradiction_is_unknown_for_its_class_alone_whatever_the_policy():
     merged = merge_rows([row(0, P, P), row(0, A, P, line=9)], ["x", "y"], depth=1, policy=LabelPolicy("ones", "ones"))
     assert merged.slice_classes == ((-1, 1),) and merged.classes == (-1, 1)
     assert merged.contradictions == ["lines 2, 9: x is both present and absent"] and merged.duplicates == []
+
+
+def test_uncertain_slices_of_a_present_volume_are_not_all_absent():
+    rows = [row(None, P, P), row(0, U, P), row(1, U, U)]
+    assert merge_rows(rows, ["x", "y"], 2, LabelPolicy("mask", "zeros")).slice_classes == ((-1, 1), (-1, 0))
+
+
+@pytest.mark.parametrize(("code", "slice_"), [(A, 0), (P, 1)])
+def test_volume_rows_that_contradict_each_other_are_unknown_whatever_the_slices_say(code, slice_):
+    merged = merge_rows([row(None, P), row(None, A, line=3), row(0, code), row(1, code)], ["x"], depth=2)
+    assert (merged.classes, merged.slice_classes) == ((-1,), ((slice_,), (slice_,)))
+    assert merged.contradictions == ["lines 2, 3: x is both present and absent"]
 
 
 @pytest.mark.parametrize("rows", [[row(None, A), row(1, P)], [row(None, P), row(0, A), row(1, A)]])

@@ -98,8 +98,9 @@ def test_findings_are_classes_whatever_letters_they_hold(name):
         (
             "x",
             "1 0 " * 9 + "maybe_not",
-            "Column 'x' is no class, 1 value is not understood (line 20: 'maybe_not'); name",
+            "Column 'x' is no class, 1 value is not understood (line 20); name",
         ),
+        ("x", "1 0 " * 9 + "2", "Column 'x' is no class, 1 value is not understood (line 20: 2); name"),
         ("x", "1 0 " * 9 + "03.04.1961", "Column 'x' is no class, 1 value is not understood (line 20); name"),
     ],
 )
@@ -128,6 +129,8 @@ def test_findings_in_one_column_become_one_class_each():
     "table",
     [
         frame(key="a b", text="Effusion|Mass Mass"),  # not called findings or the like
+        frame(key="a b", labelers="Huber|Meier Huber"),  # people, by whole words of the name
+        frame(key="a b", Befunder="Huber|Meier Huber"),
         frame(key="a b", findings="Effusion Mass"),  # no list in it
         frame(key="a b", findings="0012345|Mass Mass"),  # might tell who it is
         frame(key="a b", findings="key|Mass Mass"),  # there is such a column already
@@ -139,6 +142,11 @@ def test_other_texts_are_no_lists_of_findings(table):
     assert spread_findings(table, {"key"})[0] is table
 
 
+@pytest.mark.parametrize("name", ["diagnosis", "FindingLabels", "image_labels", "Befunde", "CLASS (final)"])
+def test_lists_of_findings_by_whole_words_of_their_name(name):
+    assert list(spread_findings(frame(**{name: "Effusion|Mass Mass"}), ())[0].columns) == ["Effusion", "Mass"]
+
+
 def test_findings_are_not_looked_for_in_reserved_columns():
     table = frame(findings="a|b b")
     assert spread_findings(table, {"findings"})[0] is table
@@ -146,6 +154,6 @@ def test_findings_are_not_looked_for_in_reserved_columns():
 
 def test_odd_values_and_counts_of_a_named_column():
     column = frame(x="1 0 perhaps 12.12.1950 -1 _")["x"]
-    assert odd_values(column) == "2 values are not understood (line 4: 'perhaps')"
+    assert odd_values(column) == "2 values are not understood (line 4)"
     assert odd_values(frame(x="1 0")["x"]) == ""
     assert count_note(column) == "Rows of class 'x': 1 present, 1 absent, 1 uncertain, 1 blank, 2 not understood"

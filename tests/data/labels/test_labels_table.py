@@ -170,7 +170,7 @@ def test_split_words(tmp_path, word, split):
 def test_split_column_of_other_words_is_ignored_unless_named(tmp_path):
     text = "file,split,x\na,left,1\nb,right 1234567,0\n"
     assert table(tmp_path, text).split_column is None
-    with pytest.raises(InputError, match="column 'split' holds 'left'; use train, val and test"):
+    with pytest.raises(InputError, match=r"column 'split' holds something else \(line 2\); use train, val and test$"):
         table(tmp_path, text, split_column="split")
 
 
@@ -208,9 +208,24 @@ def test_bad_cells_are_reported_and_the_rest_is_kept(tmp_path):
     assert [(row.slice_number, row.classes) for row in found.rows] == [(0, (1,)), (1, (UNKNOWN,)), (2, (0,))]
     assert found.problems == [
         "1 row (line 9) without a key left out",
-        "Column 'x': 1 value is not understood (line 6: 'perhaps'); taken as unknown",
+        "Column 'x': 1 value is not understood (line 6); taken as unknown",
         "Column 'slice': 2 rows (the first is line 4) without a whole number from 0 left out",
     ]
+
+
+def test_a_name_in_any_cell_is_never_repeated(tmp_path):
+    text = "file,split,slice,labelers,x,y\n" + "a,train,0,Huber|Meier,1,0\nb,val,1,Huber,0,1\n" * 9
+    text += 'a,"Schmidt, Eva","Schmidt, Eva",Huber,"Schmidt, Eva",Schmidt\n'
+    found = table(tmp_path, text, classes=["x"])
+    said = repr((found.problems, found.notes, table(tmp_path, text + "c,,2,,1,\n", classes=["x", "y"]).problems))
+    assert "Column 'x': 1 value is not understood (line 20); taken as unknown" in found.problems
+    with pytest.raises(InputError) as error:
+        table(tmp_path, text)  # every column of labels holds something else
+    said += str(error.value)
+    with pytest.raises(InputError) as error:
+        table(tmp_path, text, split_column="split")
+    said += str(error.value)
+    assert "line 20" in str(error.value) and not any(name in said for name in ("Schmidt", "Huber", "Meier"))
 
 
 def test_dates_that_can_be_read_two_ways_are_none(tmp_path):

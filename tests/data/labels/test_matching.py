@@ -218,7 +218,7 @@ def test_rows_of_slices_that_do_not_exist_are_named_without_a_name():
     ("number", "key", "message"),
     [
         (1, "InstanceNumber", r"no row names a slice that its volume has \(line 0: slices are given by InstanceNumber"),
-        (2, "0-based", r"seems to count slices from 1 \(line 0 says slice 2"),
+        (2, "0-based", r"seems to count slices from 1 \(line 0 says as many"),
         (0, "1-based", "line 0 says slice 0 where slices count from 1"),
     ],
 )
@@ -328,3 +328,15 @@ def test_many_rows_and_volumes_take_no_time_that_grows_with_their_product():
 
     small, large = (min(seconds(size) for _ in range(3)) for size in (250, 1000))  # the least disturbed of three
     assert large < 10 * small  # 16 times as long if every row looked at every volume
+
+
+@pytest.mark.parametrize(("file", "slice_"), [("i0", 0), ("i1", 1), ("i2", 3)])
+def test_a_file_of_a_resampled_series_is_its_slice_of_the_grid(file, slice_):
+    """Three files on a grid of four slices: the third was inserted between the second and the third file."""
+    tags = SeriesTags(instances=("1.1", "1.2", "", "1.3"), instance_numbers=(1, 2, None, 3))
+    header = VolumeHeader((4, 4, 4), np.eye(4), (1.0, 1.0, 1.0))
+    files = tuple(Path(f"/in/s/i{k}.dcm") for k in range(3))
+    series = Volume(files, Path("s"), "s", header, "dicom", tags, resample=True)
+    more = {"slice_number": int(file[1]), "slice_key": "0-based"}  # both count files
+    m = match_rows(as_table([({"file": f"s/{file}.dcm"}, {}), ({"file": f"s/{file}.dcm"}, more)]), [series])
+    assert [row.slice for row in m.rows["s"]] == [slice_, slice_] and m.outside == []

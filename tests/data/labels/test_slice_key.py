@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,9 @@ def volume(depth=4, **tags):
 
 # InstanceNumber runs against the slice order, as where a scanner counts from the head down
 SERIES = volume(instances=("1.9", "1.8", "1.7", "1.6"), instance_numbers=(4, 3, 2, 1))
+
+# three files, and two slices between the second and the third that resampling inserted
+GAP = volume(5, instances=("1.1", "1.2", "", "", "1.3"), instance_numbers=(1, 2, None, None, 3))
 
 
 def row(number=None, key="", uid=None, line=2):
@@ -103,10 +107,49 @@ def test_an_image_or_the_frames_of_one_object_are_the_whole_volume():
     assert resolve_slice(row(7, "InstanceNumber"), volume(depth=1)) == 0
 
 
+@pytest.mark.parametrize(
+    ("row", "slice_"),
+    [
+        (row(0, "0-based"), 0),
+        (row(2, "0-based"), 4),
+        (row(2, "1-based"), 1),
+        (row(3, "1-based"), 4),
+        (row(3, "1-based", "1.3"), 4),
+        (row(3, "InstanceNumber"), 4),
+    ],
+)
+def test_numbers_count_the_slices_of_files_and_not_those_that_resampling_inserted(row, slice_):
+    assert resolve_slice(row, GAP) == slice_
+
+
+def test_bounds_and_counting_are_those_of_the_files_of_a_resampled_series():
+    with pytest.raises(InputError, match=r"slice 3 \(0-based\) is not in the volume of 3 slices"):
+        resolve_slice(row(3, "0-based"), GAP)
+    with pytest.raises(InputError, match="seems to count slices from 1"):
+        check_counting(TABLE, [row(3, "0-based")], [(row(3, "0-based"), GAP)])
+    check_counting(TABLE, [row(5, "0-based")], [(row(5, "0-based"), GAP)])
+
+
+def test_slices_that_resampling_joined_are_not_counted():
+    joined = replace(GAP, files=tuple(Path(f"/in/{k}.dcm") for k in range(4)))
+    with pytest.raises(InputError, match="resampling joined slices"):
+        resolve_slice(row(2, "0-based"), joined)
+    assert resolve_slice(row(2, "0-based", "1.3"), replace(joined, files=joined.files[:3])) == 4
+
+
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [("0-based", r"^its slice \(0-based\) is not in"), ("InstanceNumber", "^no slices .* have its InstanceNumber$")],
+)
+def test_long_numbers_are_not_repeated_for_they_may_tell_who_it_is(key, reason):
+    with pytest.raises(InputError, match=reason):
+        resolve_slice(row(61003, key), SERIES)
+
+
 def test_counting_from_1_where_0_is_said_is_refused():
     rows = [row(n, "0-based", line=n + 1) for n in (1, 2, 3, 4)]
     with pytest.raises(
-        InputError, match=r"seems to count slices from 1 \(line 5 says slice 4 of .* --slice-key 1-based"
+        InputError, match=r"seems to count slices from 1 \(line 5 says as many as .* --slice-key 1-based"
     ):
         check_counting(TABLE, rows, [(r, SERIES) for r in rows])
     check_counting(TABLE, rows[:3], [(r, SERIES) for r in rows[:3]])

@@ -1,6 +1,6 @@
 import pytest
 
-from monai_wsss.data.labels.table_text import listed, plain_name, shown
+from monai_wsss.data.labels.table_text import is_name, listed, plain_name, shown
 
 
 @pytest.mark.parametrize(
@@ -11,10 +11,16 @@ def test_names_without_case_and_punctuation(name, plain):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [("maybe", "'maybe'"), ("1.5", "'1.5'"), ("12345", ""), ("3.4.1961", ""), ("a longer story", "")]
+    ("cell", "said"),
+    [("2", "2"), ("-12", "-12"), ("1.5", "1.5"), ("123", ""), ("3.4.1961", ""), ("maybe", ""), ("Eva", ""), ("2a", "")],
 )
-def test_what_may_be_repeated(text, said):
-    assert shown(text, 13) == said
+def test_which_cells_may_be_repeated(cell, said):
+    assert shown(cell) == said
+
+
+@pytest.mark.parametrize(("text", "may"), [("Effusion", True), ("T1 0.5", True), ("12345", False), ("a" * 61, False)])
+def test_what_can_be_the_name_of_a_column(text, may):
+    assert is_name(text) is may
 
 
 def test_names_in_a_message():
