@@ -1,5 +1,5 @@
 from monai_wsss.data.atomic import atomic_path, write_array, write_json, write_table
-from monai_wsss.data.cache import Progress, build_cache, cache_folder, cached_record
+from monai_wsss.data.cache import Progress, build_cache, cache_folder, cached_record, remove_cached
 from monai_wsss.data.case_names import case_aliases, case_name
 from monai_wsss.data.causes import causes, find_cause, input_error
 from monai_wsss.data.dataset_file import Case, PreparedDataset
@@ -53,6 +53,7 @@ __all__ = [
     "read_nifti",
     "read_nifti_header",
     "reason_of",
+    "remove_cached",
     "slice_items",
     "split_by_column",
     "split_patients",

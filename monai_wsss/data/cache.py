@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,15 @@ def build_cache(
     if not (folder / "preprocessing.json").is_file():
         write_json(folder / "preprocessing.json", parameters)
     return skipped
+
+
+def remove_cached(dataset_dir: str | Path, keep: Collection[str]) -> None:
+    """Remove the arrays of cases that are not among `keep` from every cache of a prepared folder."""
+    for parameters in (Path(dataset_dir) / "cache").glob("*/preprocessing.json"):
+        for array in parameters.parent.glob("*.npy"):
+            if array.stem not in keep and "source_bytes" in cached_record(array.stem, array.parent):
+                array.unlink()
+                array.with_name(f"{array.stem}.json").unlink()
 
 
 def cached_record(case: str, folder: str | Path) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,7 +89,7 @@ def import_volumes(
                 record.unlink(missing_ok=True)  # a stale record must never vouch for a new image
                 if own is None:
                     write_image(image, loaded.array, loaded.affine, loaded.spacing_known)
-                write_json(record, {"source": stamp, "notes": notes})
+                write_json(record, {"source": stamp, "notes": notes, "wrote": own is None})
         if notes is not None:
             imported.append(ImportedImage(name, image, notes))
         if progress is not None:
@@ -134,6 +134,20 @@ def import_masks(
     return truth, skipped
 
 
+def remove_imports(folder: str | Path, keep: Collection[str]) -> None:
+    """Remove what earlier calls wrote for cases that are not among `keep`; a file without a record is not ours."""
+    for record in sorted(Path(folder).glob("*.json")):
+        try:
+            content = json.loads(record.read_text(encoding="utf-8"))
+            wrote = bool(content["source"]) and content["wrote"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if record.stem not in keep:
+            if wrote:
+                record.with_name(f"{record.stem}.nii.gz").unlink(missing_ok=True)
+            record.unlink()
+
+
 def _import_mask(mask: Volume | Path, image: Path, path: Path, pseudonyms: Pseudonyms) -> Path:
     record = path.with_name(path.name.replace(".nii.gz", ".json"))
     stamp = pseudonyms.digest(repr((_source([*_files(mask), image]), _VERSION)))
@@ -149,7 +163,7 @@ def _import_mask(mask: Volume | Path, image: Path, path: Path, pseudonyms: Pseud
         write_mask(path, loaded.array, image)
     else:
         write_image(path, loaded.array, loaded.affine, loaded.spacing_known)
-    write_json(record, {"source": stamp, "notes": {}})
+    write_json(record, {"source": stamp, "notes": {}, "wrote": True})
     return path
 
 

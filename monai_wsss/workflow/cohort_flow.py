@@ -17,6 +17,10 @@ from monai_wsss.data.presence import sign_of
 
 _SINGULAR = {"studies": "study", "series": "series"}
 _NO_BREAK = "\u00a0"
+_GROUPS = (
+    (r"slices? (is|are) missing", "slices are missing"),
+    (r"have the same position", "two slices at one position"),
+)
 _SHOWN_REASONS = 6  # in the picture; the text has them all
 _SHOWN_CLASSES = 15
 _FONT, _TITLE_FONT, _LINE, _PADDING, _GAP = 30, 34, 42, 20, 60  # pixels
@@ -162,8 +166,11 @@ class CohortFlow:
 
 
 def reason_group(reason: str) -> str:
-    """Return `reason` up to the first of : ; ( with N for every number, so that like reasons are counted together."""
+    """Return `reason` up to the first of : ; ( without its numbers, so that like reasons are counted together."""
     reason = re.sub(r"^\d+ of \d+ \w+: ", "", reason)  # how much of a series it concerns
+    for words, group in _GROUPS:
+        if re.search(words, reason):
+            return group
     return re.sub(r"\d+(?:\.\d+)?", "N", re.split(r"[:;(]", reason, maxsplit=1)[0]).strip() or "no reason given"
 
 

@@ -25,14 +25,15 @@ from monai_wsss.data import (
     merge_rows,
     read_labels_table,
     reason_of,
-    stem_of,
+    remove_cached,
 )
 from monai_wsss.data.dataset_file import FILE_NAME, SPLITS
 from monai_wsss.data.discovery import is_harmless
-from monai_wsss.data.import_volume import ImportedImage, import_masks, import_volumes
+from monai_wsss.data.import_volume import ImportedImage, import_masks, import_volumes, remove_imports
 from monai_wsss.data.mapping_table import write_mapping
 from monai_wsss.data.nuisance import image_nuisance
 from monai_wsss.data.pseudonyms import KEY_FILE
+from monai_wsss.data.withdrawn import Withdrawn
 from monai_wsss.errors import InputError
 from monai_wsss.transforms import GridPreprocessing
 from monai_wsss.workflow.prepare_checks import check_prepared
@@ -100,21 +101,23 @@ def prepare(
     """
     out = Path(out)
     _check_replaceable(out)
+    _check_apart(out, Path(input), None if masks is None else Path(masks))
     choice = SplitChoice(split, split_column, leave_out_site, temporal, seed)
     policy = LabelPolicy(blank, uncertain)
     rule = None if series in (None, "all") else SeriesRule.parse(str(series))
     table = read_labels_table(labels, classes, split_column, slice_key, group_column)
     headers = None if progress is None else lambda done: progress(done, None, "reading headers")
-    left_out = [out, *([masks] if masks else [])]
+    left_out = [out, *(out / name for name in ("images", "truth", "cache")), *([masks] if masks else [])]
     volumes, unreadable = find_volumes(input, exclude=left_out, resample=resample, progress=headers)
     if not volumes:
         raise InputError(f"{input}: none of {len(unreadable)} files can be read ({unreadable[0].reason})")
+    withdrawn = Withdrawn.read(out)  # before a key that is missing would be made anew
     names = Pseudonyms.open(out / KEY_FILE, keep_names)
     report = PrepareReport(out, table.labels, names, Path(input), policy=policy.to_json())
     report.table_notes, report.table_problems = list(table.notes), list(table.problems)
     _begin_flow(volumes, unreadable, report)
     found = choose(volumes, table, rule, series == "all", names, report)
-    found = without_withdrawn(found, names, out, report)
+    found = without_withdrawn(found, withdrawn, report)
     found = choice.keep_assigned(found, table.split_column, report)
     report.flow.step("Labelled", cases=len(found), patients=len({item.patient for item in found}))
 
@@ -158,7 +161,10 @@ def prepare(
         write_mapping(mapping, mapping_rows(volumes, unreadable, found, split_of, report))
     report.write()
     dataset.write(out)
-    _remove_strangers(out, {case.case for case in cases})
+    kept = {case.case for case in cases}
+    for folder in (out / "images", out / "truth"):
+        remove_imports(folder, kept)
+    remove_cached(out, kept)
     return report
 
 
@@ -181,13 +187,15 @@ def _forget_other_reading(out: Path, reading: dict[str, Any]) -> None:
             (out / FILE_NAME).unlink()
 
 
-def _remove_strangers(out: Path, cases: set[str]) -> None:
-    """Remove what earlier calls wrote of cases that are no longer there."""
-    for folder in (out / "images", out / "truth", *(out / "cache").glob("*")):
-        for file in folder.glob("*"):
-            case = stem_of(file) if stem_of(file) != file.name else file.stem  # .nii.gz, or .json and .npy
-            if file.is_file() and case not in cases and file.name != "preprocessing.json":
-                file.unlink()
+def _check_apart(out: Path, input: Path, masks: Path | None) -> None:
+    """What is read must not lie where this writes, and true masks must not pass for images."""
+    own = [(out / name).resolve() for name in ("images", "truth", "cache")]
+    for folder in (input, *([masks] if masks else [])):
+        inside = next((place for place in own if folder.resolve().is_relative_to(place)), None)
+        if inside is not None:
+            raise InputError(f"{folder}: lies in {inside.name}/ of the output folder; choose another --out")
+    if masks is not None and input.resolve().is_relative_to(masks.resolve()):
+        raise InputError(f"{masks}: the images lie in it too; give a folder that holds the true masks alone")
 
 
 def _default_preprocessing(volumes: Sequence[Volume]) -> GridPreprocessing:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from monai_wsss.data import (
     LabelsTable,
@@ -20,9 +19,10 @@ from monai_wsss.data import (
 )
 from monai_wsss.data.clear_names import place_of
 from monai_wsss.data.discovery import LEFT_OUT
+from monai_wsss.data.labels.volume_names import without_zeros
 from monai_wsss.data.mapping_table import MappingRow
 from monai_wsss.data.series_rule import candidates
-from monai_wsss.data.withdrawn import read_withdrawn
+from monai_wsss.data.withdrawn import Withdrawn
 from monai_wsss.errors import InputError
 from monai_wsss.workflow.prepare_report import PrepareReport
 
@@ -94,8 +94,12 @@ def choose(
     report.rows_without_file = [str(row) for row in matches.rows_without_file]
     report.ambiguous_rows = [str(row) for row in matches.ambiguous_rows]
     report.contradicting_rows = [str(row) for row in matches.contradicting_rows]
-    report.files_without_row = [report.file(volume.path) for volume in matches.volumes_without_row]
-    report.flow.exclude(["no row in the labels table"] * len(matches.volumes_without_row), "volumes")
+    open_ = {volume.case for several in matches.candidates.values() for volume in several}
+    without = [volume for volume in matches.volumes_without_row if volume.case not in open_]
+    report.files_without_row = [report.file(volume.path) for volume in without]
+    report.flow.exclude(["no row in the labels table"] * len(without), "volumes")
+    number = len(matches.volumes_without_row) - len(without)
+    report.flow.exclude(["several volumes of its study fit the rule"] * number, "volumes")
     found, twice = [], []
     for volume in chosen:
         rows = matches.rows.get(volume.case)
@@ -134,25 +138,24 @@ def _one_name_a_person(found: list[LabelledVolume], report: PrepareReport) -> li
     joined = []
     for item in found:
         named = {name for kind, name in item.identifiers if kind == "patient" and f"{kind} {name}" not in placeholders}
-        others = sorted({item.patient, *named} - {person[item.patient]})
+        known = {item.patient, person[item.patient], *named}
+        others = sorted((known | {without_zeros(name) for name in known}) - {person[item.patient]})
         joined.append(replace(item, patient=person[item.patient], other_ids=tuple(others)))
     return joined
 
 
-def without_withdrawn(
-    found: list[LabelledVolume], names: Pseudonyms, out: Path, report: PrepareReport
-) -> list[LabelledVolume]:
+def without_withdrawn(found: list[LabelledVolume], withdrawn: Withdrawn, report: PrepareReport) -> list[LabelledVolume]:
     """Leave out patients that `forget` removed, under whichever name they come back."""
-    withdrawn = read_withdrawn(out)
-    gone = {*withdrawn, *(case for cases in withdrawn.values() for case in cases)}
-    patients = {
-        item.patient
-        for item in found
-        if {item.case, names.patient(item.patient), *(names.patient(row.patient) for row in item.rows)} & gone
-    }
+    patients = set()
+    for item in found:
+        ids = {item.patient, *item.other_ids, *(row.patient for row in item.rows if row.patient)}
+        cases = {item.case, item.volume.case, *(case_name(item.volume, names) for names in withdrawn.names)}
+        if withdrawn.holds(ids, cases):
+            patients.add(item.patient)
     kept = [item for item in found if item.patient not in patients]
     if len(kept) < len(found):
-        report.notes.append(f"{len(patients)} withdrawn patients left out (withdrawn.json)")
+        patient = "1 withdrawn patient" if len(patients) == 1 else f"{len(patients)} withdrawn patients"
+        report.notes.append(f"{patient} left out (withdrawn.json)")
         report.flow.exclude(["withdrawn"] * (len(found) - len(kept)), "volumes")
     return kept
 

@@ -176,7 +176,11 @@ class PrepareReport:
             ("file or case skipped", "files or cases skipped", skipped),
             ("row without a file", "rows without a file", self.rows_without_file),
             ("file without a row", "files without a row", self.files_without_row),
-            ("row means several files, not used", "rows mean several files, not used", self.ambiguous_rows),
+            (
+                "row means several volumes, not used; narrow --series",
+                "rows mean several volumes, not used; narrow --series",
+                self.ambiguous_rows,
+            ),
             ("row whose keys mean different files", "rows whose keys mean different files", self.contradicting_rows),
             ("duplicate key, merged", "duplicate keys, merged", self.duplicates),
             ("contradiction, set to unknown", "contradictions, set to unknown", self.contradictions),

@@ -187,7 +187,7 @@ def test_the_record_tells_nothing_without_the_key(tmp_path):
     record = json.loads(image.path.with_name(f"{image.case}.json").read_text())
     other = import_volumes([volume], ["other"], tmp_path / "images", Pseudonyms(bytes(32)))[0][0]
     assert record["source"] != json.loads(other.path.with_name("other.json").read_text())["source"]
-    assert set(record) == {"source", "notes"} and len(record["source"]) == 64
+    assert set(record) == {"source", "notes", "wrote"} and len(record["source"]) == 64
 
 
 def mask_of(folder, values, name="DOE_JANE_mask", dtype=np.uint8):

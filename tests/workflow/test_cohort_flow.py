@@ -76,7 +76,7 @@ def test_what_is_left_out_last_makes_a_step_of_its_own():
 @pytest.mark.parametrize(
     ("reason", "group"),
     [
-        ("slices 3 and 14 have the same position", "slices N and N have the same position"),
+        ("slices 3 and 14 have the same position", "two slices at one position"),
         ("gap of 2.5 mm", "gap of N mm"),
         ("cut short; copy it again", "cut short"),
         ("its rows name several patients: A, B", "its rows name several patients"),

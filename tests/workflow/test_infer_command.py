@@ -85,7 +85,7 @@ def mixed(open_run, write_volume, tmp_path_factory):
     )
     names = Pseudonyms.open(root / "out.key")
     cases = {name: names.case(name) for name in ("a_good", "one_slice", "flat2d", "sagittal", "film")}
-    cases["dicom"] = names.case("/".join((*UIDS.values(), "")))
+    cases["dicom"] = names.case("/".join(("PID7701", *UIDS.values(), "MR", "")))
     return SimpleNamespace(root=root, counts=counts, seen=seen, names=names, cases=cases)
 
 
@@ -247,7 +247,8 @@ def test_a_config_alone_hashes_names_too(whole, two_series, tmp_path):
     """As `python -m monai.bundle run inference.yaml --dataset_dir FOLDER` calls it."""
     items = inference_items(str(two_series), str(tmp_path / "masks"), series="all")
     names = Pseudonyms.open(tmp_path / "masks.key")
-    assert {item["case"] for item in items} == {names.case(f"1.2.9.{n[0]}/1.2.9.{n}/") for n in ("1.1", "1.2", "2.1")}
+    expected = {names.case(f"{n[0]}/1.2.9.{n[0]}/1.2.9.{n}/MR/") for n in ("1.1", "1.2", "2.1")}
+    assert {item["case"] for item in items} == expected
     with pytest.raises(InputError, match="no key for the names"):
         inference_items(str(two_series), series="all")
 

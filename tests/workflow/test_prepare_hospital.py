@@ -10,11 +10,12 @@ import pytest
 from PIL import Image
 
 from monai_wsss.data import PreparedDataset, read_nifti
-from monai_wsss.data.phantoms.dicom_files import write_series
+from monai_wsss.data.phantoms.dicom_files import Storage, write_series
 from monai_wsss.errors import InputError
 from monai_wsss.transforms import GridPreprocessing
 from monai_wsss.workflow import Pipeline, inference_items
 from monai_wsss.workflow.bundle_config import load_config
+from monai_wsss.workflow.forget import forget
 from monai_wsss.workflow.prepare import prepare
 
 GRID = GridPreprocessing(size=(32, 32))
@@ -367,3 +368,68 @@ def test_real_films_without_an_option(tmp_path):
     patients = [{case.patient for case in data.cases(part)} for part in ("training", "validation", "test")]
     assert sum(map(len, patients)) == 340
     assert any("ile size alone predicts pneumonia" in line for line in report.lines())
+
+
+def test_files_of_the_user_in_the_output_folder_stay(tmp_path):
+    run = few(tmp_path)
+    foreign = [tmp_path / "out" / name / "mine.nii.gz" for name in ("images", "truth", "cache/x")]
+    foreign += [tmp_path / "out" / "images" / "notes.json", tmp_path / "out" / "cache" / "x" / "mine.npy"]
+    for path in foreign:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    run()
+    run(keep_names=True)
+    assert all(path.read_text() == "{}" for path in foreign)
+
+
+@pytest.mark.parametrize("inside", ["images", "truth", "cache"])
+def test_what_is_read_must_not_lie_where_prepare_writes(export, tmp_path, inside):
+    (tmp_path / "out" / inside / "deeper").mkdir(parents=True)
+    with pytest.raises(InputError, match=f"lies in {inside}/ of the output folder"):
+        prepare(export / "in", export / "labels.xlsx", tmp_path / "out", masks=tmp_path / "out" / inside / "deeper")
+    with pytest.raises(InputError, match=f"lies in {inside}/ of the output folder"):
+        prepare(tmp_path / "out" / inside, export / "labels.xlsx", tmp_path / "out")
+
+
+def test_true_masks_among_the_images_are_refused(export, tmp_path):
+    with pytest.raises(InputError, match="give a folder that holds the true masks alone"):
+        prepare(export / "in", export / "labels.xlsx", tmp_path / "out", masks=export / "in")
+
+
+@pytest.mark.parametrize(("before", "after"), [(False, True), (True, False), (False, False)])
+def test_a_withdrawn_patient_stays_away(tmp_path, before, after):
+    run = few(tmp_path)
+    run(keep_names=before)
+    forget("P4", tmp_path / "out")
+    report = run(keep_names=after)
+    assert sum(report.cases.values()) == 5 and any("1 withdrawn patient left out" in line for line in report.lines())
+
+
+def test_a_patient_is_forgotten_by_the_number_that_a_spreadsheet_made_of_the_id(tmp_path):
+    run = few(tmp_path, PatientID=lambda i: f"00{100 + i}")
+    (tmp_path / "labels.csv").write_text("\n".join(["PatientID,lesion", *(f"{100 + i},{i % 2}" for i in range(6)), ""]))
+    run()
+    forget("103", tmp_path / "out")
+    assert len(PreparedDataset.read(tmp_path / "out").cases()) == 5
+
+
+def test_volumes_that_a_row_leaves_open_are_not_said_to_have_no_row(tmp_path):
+    run = few(tmp_path)
+    again = patient_tags(0) | {"PatientID": "P0", "StudyInstanceUID": "1.3.0", "SeriesInstanceUID": "1.2.99"}
+    write_series(tmp_path / "in" / "again", head(99), AFFINE, again)
+    (tmp_path / "labels.csv").write_text("\n".join(["PatientID,lesion", *(f"P{i},{i % 2}" for i in range(6)), ""]))
+    report = run(series="Modality=MR")
+    assert sum(report.cases.values()) == 5 and report.ambiguous_rows == ["line 2"] and not report.files_without_row
+    assert "2  several volumes of its study fit the rule" in (tmp_path / "out" / "cohort_flow.txt").read_text()
+
+
+def test_numbers_of_a_viewer_that_run_against_the_position_are_noticed(tmp_path):
+    rows = ["SeriesInstanceUID,slice,lesion"]
+    for i in range(6):
+        tags = patient_tags(i) | {"SeriesInstanceUID": f"1.2.{i}", "StudyInstanceUID": f"1.3.{i}"}
+        storage = Storage(reversed_numbers=True) if i < 2 else Storage()
+        write_series(tmp_path / "in" / f"s{i}", head(i), AFFINE, tags, storage)
+        rows += [f"1.2.{i},{s},{int(s == 0 and i % 2)}" for s in range(3)]
+    (tmp_path / "labels.csv").write_text("\n".join([*rows, ""]))
+    report = prepare(tmp_path / "in", tmp_path / "labels.csv", tmp_path / "out", preprocessing=GRID)
+    assert "In 2 of 6 volumes the InstanceNumbers do not rise with the position" in "\n".join(report.lines())

@@ -15,7 +15,7 @@ _MEANINGS = {
     "an age": "age alter edad età âge leeftijd years jahre older over birth birthdate dob",
     "a sex": "sex gender geschlecht sexe sexo female male weiblich männlich maennlich woman man frau mann",
     "a weight": "weight gewicht poids peso bmi",
-    "a score": "score grade stage grad stadium skala scale",
+    "a score": "score grade stage grad stadium skala scale gcs nihss mrs ecog kps karnofsky asa birads",
     "a count": "number count anzahl nombre num",
     "an identifier": "id uid index mrn nummer nr",
     "a date": "date datum time zeit day year jahr fecha",
@@ -62,7 +62,10 @@ def propose_classes(frame: pd.DataFrame, reserved: Collection[str]) -> tuple[tup
         if odd.any():
             if words >= _NEARLY * (words + odd.sum()) and not meaning:
                 held = _odd_values(frame[column], odd)
-                notes.append(f"Column {column!r} is no class, {held}; name it in --classes to take it all the same")
+                notes.append(
+                    f"Column {column!r} is no class, {held}; name it in --classes if it is one: such cells then count "
+                    "as unknown"
+                )
         elif meaning:
             held = "0 and 1" if {PRESENT, ABSENT} <= set(codes) else "0 or 1"
             notes.append(

@@ -21,7 +21,12 @@ _WORDS = {
     "suspected unclear fraglich unklar möglich wahrscheinlich verdacht unsicher incertain",
     BLANK: "- -- – — . na n/a n.a. #n/a nan nil none null unknown unbekannt missing k.a. inconnu",
 }
+_PHRASES = {
+    ABSENT: ("nicht vorhanden", "kein", "keine", "not present", "not seen", "none seen", "non présent", "no evidence"),
+    UNCERTAIN: ("v. a.", "v.a.", "verdacht auf", "cannot exclude", "nicht sicher"),
+}
 _CODES = {word: code for code, words in _WORDS.items() for word in words.split()}
+_CODES |= {phrase: code for code, phrases in _PHRASES.items() for phrase in phrases}
 _NUMBERS = {1.0: PRESENT, 0.0: ABSENT, -1.0: UNCERTAIN}
 _NUMBER = re.compile(r"[-+]?\d+([.,]\d*)?")
 _SHARES = {"zeros": 0.0, "ones": 1.0}

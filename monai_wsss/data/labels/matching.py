@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from monai_wsss.data.clear_names import stem_of
 from monai_wsss.data.labels.labels_table import LabelsTable, Row
 from monai_wsss.data.labels.row_finder import RowFinder
-from monai_wsss.data.labels.slice_key import check_counting, resolve_slice
+from monai_wsss.data.labels.slice_key import check_counting, resolve_slice, runs_with_position
 from monai_wsss.data.labels.table_columns import KEYS, patient_folder
 from monai_wsss.data.labels.volume_names import header_names, plain, without_zeros
 from monai_wsss.data.volume import Volume
@@ -115,6 +115,13 @@ def _resolve(table: LabelsTable, finder: RowFinder, pairs: Sequence[tuple[Row, i
         matches.rows.setdefault(volume.case, []).append(replace(row, slice=index))
     if matches.outside and not matches.rows:
         raise InputError(f"{table.path}: no row names a slice that its volume has ({matches.outside[0]})")
+    counted = {at for row, at in pairs if row.slice_key.endswith("-based") and row.slice_number is not None}
+    against = sum(not runs_with_position(volume) for volume in finder.volumes_of(counted))
+    if against:
+        matches.notes.append(
+            f"In {against} of {len(counted)} volumes the InstanceNumbers do not rise with the position by which slices "
+            "are counted; if the table holds the viewer's numbers, give --slice-key InstanceNumber"
+        )
     if slices and table.slice_key == "0-based" and all(row.slice_number != 0 for row in table.rows):
         matches.notes.append("No row says slice 0; if the table counts from 1, give --slice-key 1-based")
     if slices > 1 and not table.slice_key.endswith("-based") and all(len(rows) == 1 for rows in matches.rows.values()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,7 +55,8 @@ def find_slice_column(
     convention = given or found[column]
     if not convention:
         raise InputError(
-            f"{path}: column {column!r} may count slices from 0 or from 1; say which (--slice-key 0-based or 1-based)"
+            f"{path}: column {column!r} may hold the viewer's image numbers or a count by position; say which: "
+            "--slice-key InstanceNumber (usual for DICOM), 0-based or 1-based"
         )
     return column, convention, set(found)
 
@@ -101,10 +103,17 @@ def check_counting(path: Path, rows: Iterable[Row], pairs: Iterable[tuple[Row, V
         return
     for row, volume in pairs:
         if row.slice_key == "0-based" and row.slice_number == len(own_slices(volume)):
+            viewer = "InstanceNumber if these are the viewer's numbers, else " if volume.tags is not None else ""
             raise InputError(
                 f"{path}: it seems to count slices from 1 ({row} says as many as its volume has, and no row says 0); "
-                "give --slice-key 1-based, or 0-based once that row is corrected"
+                f"give --slice-key {viewer}1-based, or 0-based once that row is corrected"
             )
+
+
+def runs_with_position(volume: Volume) -> bool:
+    """Whether InstanceNumbers, if there are any, rise with the slices' position."""
+    numbers = [n for n in volume.tags.instance_numbers if n is not None] if volume.tags is not None else []
+    return all(after > before for before, after in pairwise(numbers))
 
 
 def _said(what: str, row: Row) -> str:

@@ -251,7 +251,11 @@ def test_dates_that_can_be_read_two_ways_are_none(tmp_path):
         ("file,x\na,1\nb,0\n", {"slice_key": "first"}, "slice key 'first': choose one of 0-based, 1-based"),
         ("file,x\na,1\nb,0\n", {"slice_key": "1-based"}, "no column names slices for the slice key 1-based"),
         ("file,x\na,1\nb,0\n", {"slice_key": "SOPInstanceUID"}, "no column SOPInstanceUID for the slice key"),
-        ("file,Schicht,x\na,1,1\nb,2,0\n", {}, "column 'Schicht' may count slices from 0 or from 1; say which"),
+        (
+            "file,Schicht,x\na,1,1\nb,2,0\n",
+            {},
+            "column 'Schicht' may hold the viewer's image numbers or a count by position",
+        ),
         (
             "Accession,x\n1.23E+12,1\n4,56E+11,0\n".replace("4,", "4."),
             {},

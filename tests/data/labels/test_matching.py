@@ -230,7 +230,11 @@ def test_conventions_that_cannot_be_are_refused(number, key, message):
 def test_notes_on_slices():
     volumes = [dicom("a", depth=3), dicom("b", depth=3)]
     _, m = slices([({"file": "a"}, {"slice_number": 1})], volumes, "0-based")
-    assert m.notes == ["No row says slice 0; if the table counts from 1, give --slice-key 1-based"]
+    against = "In 1 of 1 volumes the InstanceNumbers do not rise with the position by which slices are counted; "
+    assert m.notes == [  # the helper's numbers fall
+        against + "if the table holds the viewer's numbers, give --slice-key InstanceNumber",
+        "No row says slice 0; if the table counts from 1, give --slice-key 1-based",
+    ]
     _, m = slices([({"SOPInstanceUID": f"{case}.0"}, {}) for case in "ab"], volumes, "SOPInstanceUID")
     assert m.notes == ["Each volume has one row, which names one of its images: its labels are that slice's alone"]
 
