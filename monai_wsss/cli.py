@@ -29,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 console = Console(stderr=True, soft_wrap=True)
-SKIPPED, BAD_INPUT = 1, 2
+SKIPPED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 Device = Annotated[str, typer.Option(help="auto (the GPU, if there is one), cpu, cuda or cuda:N.")]
 
@@ -446,3 +446,7 @@ def main() -> None:
             raise
         console.print(f"error: {reason}", style="red", markup=False, highlight=False)
         sys.exit(BAD_INPUT)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            console.print("interrupted; the same command goes on where it stopped", style="yellow")
+        raise

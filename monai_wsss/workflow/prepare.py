@@ -21,14 +21,14 @@ from monai_wsss.data import (
     cached_record,
     case_aliases,
     find_truth,
-    find_volumes,
     merge_rows,
     read_labels_table,
     reason_of,
     remove_cached,
 )
+from monai_wsss.data.clear_names import place_of
 from monai_wsss.data.dataset_file import FILE_NAME, SPLITS
-from monai_wsss.data.discovery import is_harmless
+from monai_wsss.data.discovery import Found, is_harmless, reason_unusable, search
 from monai_wsss.data.import_volume import ImportedImage, import_masks, import_volumes, remove_imports
 from monai_wsss.data.mapping_table import write_mapping
 from monai_wsss.data.nuisance import image_nuisance
@@ -108,14 +108,17 @@ def prepare(
     table = read_labels_table(labels, classes, split_column, slice_key, group_column)
     headers = None if progress is None else lambda done: progress(done, None, "reading headers")
     left_out = [out, *(out / name for name in ("images", "truth", "cache")), *([masks] if masks else [])]
-    volumes, unreadable = find_volumes(input, exclude=left_out, resample=resample, progress=headers)
+    there = search(input, left_out, resample, headers)
+    volumes = there.volumes
+    refused = [Skipped(str(place_of(series.files)), reason_unusable(series)) for series in there.unusable]
+    unreadable = sorted([*there.skipped, *refused])
     if not volumes:
         raise InputError(f"{input}: none of {len(unreadable)} files can be read ({unreadable[0].reason})")
     withdrawn = Withdrawn.read(out)  # before a key that is missing would be made anew
     names = Pseudonyms.open(out / KEY_FILE, keep_names)
     report = PrepareReport(out, table.labels, names, Path(input), policy=policy.to_json())
     report.table_notes, report.table_problems = list(table.notes), list(table.problems)
-    _begin_flow(volumes, unreadable, report)
+    _begin_flow(there, refused, report)
     found = choose(volumes, table, rule, series == "all", names, report)
     found = without_withdrawn(found, withdrawn, report)
     found = choice.keep_assigned(found, table.split_column, report)
@@ -208,12 +211,14 @@ def _default_preprocessing(volumes: Sequence[Volume]) -> GridPreprocessing:
     return GridPreprocessing(pixel_spacing=None) if films else GridPreprocessing()
 
 
-def _begin_flow(volumes: Sequence[Volume], unreadable: Sequence[Skipped], report: PrepareReport) -> None:
+def _begin_flow(there: Found, refused: Sequence[Skipped], report: PrepareReport) -> None:
     """Count what was found; what is no image, or a copy, is no loss."""
-    files = sum(len(volume.files) for volume in volumes) + len(unreadable)
+    volumes = there.volumes
+    files = sum(len(v.files) for v in volumes) + sum(len(s.files) for s in there.unusable) + len(there.skipped)
     report.flow.step("Found", files=files)
-    report.skip([item for item in unreadable if not is_harmless(item)])
-    report.flow.exclude([item.reason for item in unreadable if is_harmless(item)])
+    for items, unit in ((there.skipped, "files"), (refused, "series")):
+        report.skip([item for item in items if not is_harmless(item)], unit)
+        report.flow.exclude([item.reason for item in items if is_harmless(item)], unit)
     tags = [volume.tags for volume in volumes if volume.tags is not None]
     named = {"studies": len({t.study for t in tags} - {""}), "patients": len({t.patient for t in tags} - {""})}
     report.flow.step("Usable", volumes=len(volumes), **{what: number for what, number in named.items() if number})

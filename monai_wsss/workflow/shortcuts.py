@@ -188,7 +188,8 @@ def _draw(positive: np.ndarray, limit: int, rng: np.random.Generator) -> np.ndar
 
 def _too_few(count: Sequence[int]) -> str:
     sign, number = min(zip(("with", "without"), count, strict=True), key=lambda pair: pair[1])
-    return f"only {number} patients {sign} it, {_MIN_PATIENTS} are needed"
+    patients = {0: "no patient", 1: "only 1 patient"}.get(number, f"only {number} patients")
+    return f"{patients} {sign} it, {_MIN_PATIENTS} are needed"
 
 
 def _folds(rows: _Rows, patients: np.ndarray, seed: int) -> np.ndarray:

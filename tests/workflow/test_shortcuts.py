@@ -76,8 +76,8 @@ def test_what_is_constant_or_unknown():
     ("label", "reason"),
     [
         (lambda i: int(i < 4), "only 4 patients with it, 5 are needed"),
-        (lambda i: 1, "only 0 patients without it, 5 are needed"),
-        (lambda i: -1, "only 0 patients with it, 5 are needed"),
+        (lambda i: 1, "no patient without it, 5 are needed"),
+        (lambda i: -1, "no patient with it, 5 are needed"),
     ],
 )
 def test_too_few_patients(label, reason):
@@ -166,7 +166,7 @@ def test_json_is_plain():
 
 def test_no_case():
     assert audit([], ["finding"], {}).lines() == [
-        "finding cannot be audited for shortcuts: only 0 patients with it, 5 are needed"
+        "finding cannot be audited for shortcuts: no patient with it, 5 are needed"
     ]
 
 
