@@ -1,21 +1,15 @@
 """The command line: each command is a call into `workflow` or `data`."""
 
-import errno
-import logging
 import math
 import os
 import sys
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 import yaml
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from monai_wsss.console import bar, console, is_first_process, set_up_logging, user_error
 from monai_wsss.errors import InputError
 
 # Torch and MONAI take seconds to load: each command imports what it needs, so that `--help` answers at once.
@@ -28,44 +22,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-console = Console(stderr=True, soft_wrap=True)
 SKIPPED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 Device = Annotated[str, typer.Option(help="auto (the GPU, if there is one), cpu, cuda or cuda:N.")]
-
-
-class _ConsoleLog(logging.Handler):
-    """One line a record, above a progress bar, never wrapped."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        style = "yellow" if record.levelno >= logging.WARNING else None
-        console.print(self.format(record), style=style, markup=False, highlight=False)
-
-
-@contextmanager
-def _bar(title: str) -> Iterator[Callable[..., None]]:
-    """A progress bar on standard error, a line now and then in a log; yields a function of (done, total, what)."""
-    if not console.is_terminal:
-        from monai_wsss.engines import Heartbeat
-
-        beats: dict[str, Heartbeat] = {}
-
-        def beat(done: int, total: int | None = None, what: str = title) -> None:
-            beats.setdefault(what, Heartbeat(what, 0)).beat(done, total)
-
-        yield beat
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(title, total=None)
-        yield lambda done, total=None, what=title: progress.update(task, completed=done, total=total, description=what)
 
 
 KeepNames = Annotated[
@@ -102,8 +61,8 @@ def scan(
     if data is not None and not (data / "key").exists() and not keep_names:
         raise InputError(f"{data}: holds no key; give a folder that `prepare` wrote, or leave --data out")
     names = Pseudonyms.open(data / "key", keep_names) if data else Pseudonyms(None if keep_names else os.urandom(32))
-    with _bar("reading headers") as bar:
-        report = scan_folder(folder, json_, names, workers, progress=bar)
+    with bar("reading headers") as show:
+        report = scan_folder(folder, json_, names, workers, progress=show)
     for line in report.lines():
         typer.echo(line)
     if not report.complete:
@@ -171,7 +130,7 @@ def prepare(
         shares = tuple(float(share) for share in split.split(",")) if split else None
     except ValueError as error:
         raise InputError(f"--split {split}: give three shares such as 0.7,0.1,0.2") from error
-    with _bar("preparing") as bar:
+    with bar("preparing") as show:
         report = prepare_folder(
             input,
             labels,
@@ -192,7 +151,7 @@ def prepare(
             keep_names=keep_names,
             mapping=mapping,
             seed=seed,
-            progress=bar,
+            progress=show,
         )
     for line in report.lines():
         typer.echo(line)
@@ -230,7 +189,7 @@ def run(
     """Run a bundle's stages; those already done are skipped."""
     from monai_wsss.workflow import Pipeline
 
-    first = _is_first_process()
+    first = is_first_process()
     pipeline = Pipeline(
         str(_find_bundle(bundle)),
         str(data),
@@ -275,7 +234,7 @@ def infer(
     """Write a mask for each volume, in its geometry, with statistics.csv, slices.csv and skipped.csv."""
     from monai_wsss.workflow.infer_command import infer as infer_folder
 
-    with _bar("inferring") as bar:
+    with bar("inferring") as show:
         counts = infer_folder(
             run,
             input,
@@ -285,7 +244,7 @@ def infer(
             keep_names=keep_names,
             mapping=mapping,
             series=series,
-            progress=bar,
+            progress=show,
         )
     typer.echo(f"{counts['cases']} masks in {out}; statistics: {out / 'statistics.csv'}")
     if counts["skipped"]:
@@ -306,8 +265,8 @@ def evaluate(
     from monai_wsss.workflow.evaluation import evaluate as evaluate_folders
     from monai_wsss.workflow.evaluation import format_table
 
-    with _bar("scoring") as bar:
-        result = evaluate_folders(pred, truth, out, data=data, progress=bar)
+    with bar("scoring") as show:
+        result = evaluate_folders(pred, truth, out, data=data, progress=show)
     typer.echo(format_table(result))
     typer.echo(f"wrote {out}")
     if result["skipped"] or result["missing"]:
@@ -401,47 +360,13 @@ def _find_bundle(bundle: Path) -> Path:
     return named if not bundle.exists() and named.exists() else bundle
 
 
-def _is_first_process() -> bool:
-    """False in the other processes that `torchrun` starts, which have nothing to say."""
-    return os.environ.get("RANK", "0") == "0"
-
-
-def _set_up_logging() -> None:
-    handler = _ConsoleLog()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-    logging.basicConfig(level=logging.INFO if _is_first_process() else logging.WARNING, handlers=[handler])
-    for name in ("ignite", "monai"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    # MONAI sets this logger up itself when it is imported, and warns that logging is left to us.
-    logging.getLogger("monai.bundle.workflows").addFilter(lambda record: "Logging file" not in record.getMessage())
-    if not os.environ.get("MONAI_WSSS_WARNINGS"):
-        warnings.filterwarnings("ignore", module=r"(monai|ignite|mlflow|torch)\b")
-
-
-def _reason(error: BaseException) -> str | None:
-    """One line for an error that the user can do something about; None for a fault of the program."""
-    from torch import OutOfMemoryError
-
-    from monai_wsss.data import causes, input_error
-
-    found = input_error(error)
-    if found is not None:
-        return " ".join(str(found).split())
-    for cause in causes(error):
-        if isinstance(cause, OutOfMemoryError):
-            return "the GPU's memory ran out; set smaller batches (such as --set train_batch_size=4) or --device cpu"
-        if isinstance(cause, OSError) and (cause.filename or cause.errno == errno.ENOSPC):
-            return f"{cause.filename or 'output folder'}: {cause.strerror}"
-    return None
-
-
 def main() -> None:
     """Run the command line; bad input ends with one line and exit code 2."""
-    _set_up_logging()
+    set_up_logging()
     try:
         app(standalone_mode=True)
     except (InputError, RuntimeError, OSError) as error:
-        reason = _reason(error)
+        reason = user_error(error)
         if reason is None:
             raise
         console.print(f"error: {reason}", style="red", markup=False, highlight=False)

@@ -50,7 +50,7 @@ def in_a_process(*arguments, cwd=None):
 @pytest.fixture
 def command(monkeypatch, capsys):
     """Runs `monai-wsss ...` in this process; returns the exit code and the lines of both streams."""
-    monkeypatch.setattr(cli, "_set_up_logging", lambda: None)  # logging stays pytest's
+    monkeypatch.setattr(cli, "set_up_logging", lambda: None)  # logging stays pytest's
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["monai-wsss", *map(str, arguments)])

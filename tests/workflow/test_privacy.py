@@ -259,7 +259,7 @@ def test_the_search_finds_what_is_hidden(tmp_path):
 @pytest.fixture
 def command(monkeypatch, capfd):
     """Runs `monai-wsss ...`; returns the exit code and all that was printed, by libraries and processes too."""
-    monkeypatch.setattr(cli, "_set_up_logging", lambda: None)
+    monkeypatch.setattr(cli, "set_up_logging", lambda: None)
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["monai-wsss", *map(str, arguments)])
