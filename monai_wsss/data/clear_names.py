@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from monai_wsss.data.dicom.series import Series
+from monai_wsss.data.nifti import SUFFIXES
 
-SUFFIXES = (".nii.gz", ".nii")
 _IMAGE_SUFFIXES = (*SUFFIXES, ".dcm", ".dicom", ".ima", ".png", ".jpg", ".jpeg")
 
 

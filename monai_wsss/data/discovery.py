@@ -14,7 +14,6 @@ from monai_wsss.data.dicom.object_kinds import DICOMDIR
 from monai_wsss.data.dicom.series import Series, group_series
 from monai_wsss.data.nifti import read_nifti_header
 from monai_wsss.data.picture import PICTURE_SUFFIXES, read_picture_header
-from monai_wsss.data.series_rule import SeriesRule
 from monai_wsss.data.skipped import Skipped, reason_of
 from monai_wsss.data.tree import walk_files
 from monai_wsss.data.volume import Volume, VolumeHeader
@@ -24,7 +23,6 @@ __all__ = ["SUFFIXES", "Found", "find_volumes", "is_harmless", "search", "stem_o
 
 _Entry = tuple["Volume | None", "tuple[str, ...]"]  # None: no volume, but its names are taken
 
-LEFT_OUT = "left out by the series rule"
 COPY = "a copy of another file of its series"
 ARCHIVE = "an archive; unpack it first"
 _NO_IMAGE = (", no image", ", no volume", ", no slice", " without an image")
@@ -51,7 +49,6 @@ class Found:
 def find_volumes(
     root: str | Path,
     exclude: Sequence[str | Path] = (),
-    rule: SeriesRule | None = None,
     resample: bool = False,
     progress: Callable[[int], None] | None = None,
     workers: int | None = None,
@@ -64,7 +61,6 @@ def find_volumes(
     Args:
         root: folder, or one file.
         exclude: folders below `root` to leave out (true masks, the output). Hidden files and folders are left out.
-        rule: volumes that do not fit are left out, and listed with the reason `LEFT_OUT`.
         resample: take DICOM series with gaps, uneven spacing or tilt, to be resampled when they are read.
         progress: called now and then with the number of headers read.
         workers: see `read_headers`.
@@ -77,10 +73,7 @@ def find_volumes(
     """
     found = search(root, exclude, resample, progress, workers)
     unusable = [Skipped(str(place_of(series.files)), reason_unusable(series)) for series in found.unusable]
-    left_out = [volume for volume in found.volumes if rule is not None and not rule.fits(volume)]
-    skipped = [*found.skipped, *unusable, *(Skipped(str(place_of(volume.files)), LEFT_OUT) for volume in left_out)]
-    cases = {volume.case for volume in left_out}
-    return [volume for volume in found.volumes if volume.case not in cases], sorted(skipped)
+    return found.volumes, sorted([*found.skipped, *unusable])
 
 
 def reason_unusable(series: Series) -> str:
@@ -89,8 +82,8 @@ def reason_unusable(series: Series) -> str:
 
 
 def is_harmless(skipped: Skipped) -> bool:
-    """Whether leaving this out is no loss: DICOM objects other than images, screenshots, copies, by the rule."""
-    return skipped.reason in (LEFT_OUT, COPY) or skipped.reason.endswith(_NO_IMAGE)
+    """Whether leaving this out is no loss: DICOM objects other than images, screenshots, copies."""
+    return skipped.reason == COPY or skipped.reason.endswith(_NO_IMAGE)
 
 
 def search(

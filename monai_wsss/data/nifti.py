@@ -30,6 +30,7 @@ _UNREADABLE = (
     MemoryError,
     zlib.error,
 )
+SUFFIXES = (".nii.gz", ".nii")
 _MAX_GZIP_RATIO = 1100  # deflate cannot shrink further: a header that claims more than this lies
 _FIELD_OF_VIEW_MM = (1.0, 5000.0)  # in plane; beyond it, the header's spacing is not in mm
 

@@ -27,7 +27,7 @@ _FRAME = 0.05  # of the side: the width of the border
 
 
 def image_nuisance(
-    array: np.ndarray, affine: np.ndarray, volume: Volume | None = None, file_size: int = 0
+    array: np.ndarray, affine: np.ndarray, volume: Volume | None = None
 ) -> dict[str, float | str | None]:
     """Return the nuisance variables of a volume by name, see `VARIABLES`; None where unknown.
 
@@ -35,7 +35,6 @@ def image_nuisance(
         array: `(columns, rows, slices)` as read, before any preprocessing.
         affine: 4x4, indices to mm.
         volume: gives the file size, the scanner and how the source stores its values.
-        file_size: bytes of the source, where there is no `volume`.
     """
     columns, rows, slices = array.shape
     header = volume.header if volume else None
@@ -45,7 +44,7 @@ def image_nuisance(
     tags = volume.tags if volume else None
     scanner = " ".join(word for word in (tags.manufacturer, tags.model) if word) if tags else ""
     return {
-        "file_size": float((volume.bytes if volume else 0) or file_size) or None,
+        "file_size": float(volume.bytes if volume else 0) or None,
         "columns": float(columns),
         "rows": float(rows),
         "aspect": columns / rows,

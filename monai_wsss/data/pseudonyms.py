@@ -90,6 +90,11 @@ class Pseudonyms:
         """Return the pseudonym of a file or folder, for reports."""
         return str(path) if self._key is None else self._of("f", str(path))
 
+    def below(self, path: str | Path, root: str | Path) -> str:
+        """Return the pseudonym of a file by its path below `root`, so that it does not depend on where `root` lies."""
+        path = Path(path)
+        return self.file(path.relative_to(root).as_posix() if path.is_relative_to(root) else path)
+
     def digest(self, text: str) -> str:
         """Return a digest of any text, to see later whether it is still the same; keyed, unless names are kept."""
         return hmac.new(self._key or b"", _bytes(f"d\0{text}"), hashlib.sha256).hexdigest()

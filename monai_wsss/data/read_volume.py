@@ -10,13 +10,11 @@ import nibabel as nib
 import numpy as np
 
 from monai_wsss.data.dicom.series_array import choose_series, read_series_array
-from monai_wsss.data.nifti import read_nifti
+from monai_wsss.data.nifti import SUFFIXES, read_nifti
 from monai_wsss.data.picture import PICTURE_SUFFIXES, read_picture
 from monai_wsss.data.volume import Volume
 from monai_wsss.data.voxel_size import voxel_size_is_known
 from monai_wsss.errors import InputError
-
-_NIFTI = (".nii", ".nii.gz")
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ def read_volume(
     paths = [Path(source)] if isinstance(source, (str, Path)) else [Path(path) for path in source]
     if not paths:
         raise InputError("an empty list of files is no volume")
-    if len(paths) == 1 and paths[0].name.lower().endswith((*_NIFTI, *PICTURE_SUFFIXES)) and not paths[0].is_dir():
+    if len(paths) == 1 and paths[0].name.lower().endswith((*SUFFIXES, *PICTURE_SUFFIXES)) and not paths[0].is_dir():
         return _read_file(paths[0])
     chosen = choose_series(paths, series, resample)
     array, affine = read_series_array(chosen, voi, resample)
@@ -70,7 +68,7 @@ def read_volume(
 
 
 def _read_file(path: Path) -> LoadedVolume:
-    if path.name.lower().endswith(_NIFTI):
+    if path.name.lower().endswith(SUFFIXES):
         array, affine = read_nifti(path)
         return LoadedVolume(array, affine, voxel_size_is_known(nib.load(path).header), (path,))
     array, affine = read_picture(path)

@@ -118,7 +118,7 @@ def scan(
         json_file: the whole report is written here.
         names: pseudonyms of patients, studies, series and files; None draws a key that nobody keeps, so that hashes
             tell only what belongs together.
-        workers: processes that read headers; None chooses.
+        workers: threads that read headers; None chooses.
         progress: called now and then with the number of headers read.
 
     Raises:
@@ -181,5 +181,4 @@ def _describe(entry: Volume | Series, base: Path, names: Pseudonyms) -> ScannedS
 
 
 def _name(path: Path, base: Path, names: Pseudonyms) -> str:
-    path = path.absolute()
-    return names.file(path.relative_to(base).as_posix() if path.is_relative_to(base) else path.name)
+    return names.below(path.absolute(), base)

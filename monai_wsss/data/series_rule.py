@@ -11,6 +11,7 @@ from monai_wsss.errors import InputError
 
 _CONDITION = re.compile(r"\s*(\w+)\s*(!=|!~|>=|<=|=|~)\s*(.*?)\s*", re.DOTALL)
 _NO_TAGS = SeriesTags()
+_SHOWN = 8  # kinds of series in a message
 
 
 def _tag(name: str) -> Callable[[Volume], str]:
@@ -91,6 +92,17 @@ class SeriesRule:
     def fits(self, volume: Volume) -> bool:
         """Whether the volume meets every condition."""
         return all(condition.fits(volume) for condition in self.conditions)
+
+    def choose(self, volumes: Sequence[Volume]) -> list[Volume]:
+        """Return the volumes that fit.
+
+        Raises:
+            InputError: if there are volumes and none fits; the message lists what there is.
+        """
+        chosen = [volume for volume in volumes if self.fits(volume)]
+        if volumes and not chosen:
+            raise InputError(f"no series fits the rule {self}; there are: {'; '.join(candidates(volumes)[:_SHOWN])}")
+        return chosen
 
     def uses(self, field: str) -> bool:
         """Whether a condition asks for this field."""

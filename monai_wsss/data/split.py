@@ -84,7 +84,7 @@ def split_leave_out_site(
     Args:
         sites: patient -> sites of the patient's cases.
         classes: as for `split_patients`; its patients are split.
-        site: the site to test on.
+        site: the site to test on, in any case.
         fractions: the first two share out the other patients, in proportion.
         seed: as for `split_patients`.
 
@@ -93,16 +93,19 @@ def split_leave_out_site(
     """
     _check(fractions)
     known = sorted({name for patient in classes for name in sites.get(patient, ())})
-    if site not in known:
+    meant = {
+        name for name in known if name.strip().casefold() == site.strip().casefold()
+    }  # one site, spelt in two ways
+    if not meant:
         listed = ", ".join(known[:_SHOWN]) + (f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else "")
         raise InputError(f"no case is from site {site!r}; choose one of: {listed or '(no site is known)'}")
-    test = {patient for patient in classes if site in sites.get(patient, ())}
+    test = {patient for patient in classes if meant.intersection(sites.get(patient, ()))}
     others = {patient: labels for patient, labels in classes.items() if patient not in test}
     if not others:
         raise InputError(f"every patient has a case from site {site!r}, so none is left to train on")
     rest = fractions[0] + fractions[1]
     split_of = split_patients(others, (fractions[0] / rest, fractions[1] / rest, 0), seed, sites)
-    several = sorted(patient for patient in test if len(set(sites[patient])) > 1)
+    several = sorted(patient for patient in test if set(sites[patient]) - meant)
     unknown = sorted(patient for patient in others if not sites.get(patient))
     return SiteSplit(split_of | dict.fromkeys(sorted(test), "test"), several, unknown)
 

@@ -7,10 +7,10 @@ import nibabel as nib
 import numpy as np
 
 from monai_wsss.data.atomic import atomic_path
+from monai_wsss.data.nifti import SUFFIXES
 from monai_wsss.data.voxel_size import UNKNOWN, voxel_size_is_known
 from monai_wsss.errors import InputError
 
-_NIFTI = (".nii", ".nii.gz")
 _SCANNER = 1  # code of an affine in the scanner's coordinates
 _INTEGERS = (np.uint8, np.int16, np.uint16, np.int32)
 
@@ -41,7 +41,7 @@ def write_mask(
     if Path(path).resolve() == Path(source).resolve():
         raise InputError(f"{path}: the volume itself, the mask would replace it; choose another output folder")
     labels = np.asarray(mask).astype(np.uint8)
-    if str(source).lower().endswith(_NIFTI):
+    if str(source).lower().endswith(SUFFIXES):
         image = _like(nib.load(source), labels)
     elif affine is None:
         raise ValueError("the mask of a source other than NIfTI needs an affine")

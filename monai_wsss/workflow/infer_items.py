@@ -59,9 +59,8 @@ def inference_items(
     root = folder if folder.is_dir() else folder.parent
     for skipped in unreadable:
         if not is_harmless(skipped):
-            path = Path(skipped.file)
-            relative = path.relative_to(root) if path.is_relative_to(root) else path
-            items.append({"image": skipped.file, "case": names.file(relative.as_posix()), "problem": skipped.reason})
+            case = names.below(skipped.file, root)
+            items.append({"image": skipped.file, "case": case, "problem": skipped.reason})
     return items
 
 
@@ -74,11 +73,7 @@ def choose_series(volumes: Sequence[Volume], series: str | None) -> list[Volume]
     if series == "all":
         return list(volumes)
     if series is not None:
-        rule = SeriesRule.parse(series)
-        chosen = [volume for volume in volumes if rule.fits(volume)]
-        if volumes and not chosen:
-            raise InputError(f"no series fits the rule {rule}; there are: {'; '.join(candidates(volumes)[:_SHOWN])}")
-        return chosen
+        return SeriesRule.parse(series).choose(volumes)
     counts = Counter(volume.tags.study for volume in volumes if volume.tags is not None and volume.tags.study)
     several = [v for v in volumes if v.tags is not None and counts[v.tags.study] > 1]
     if several:

@@ -18,7 +18,6 @@ from monai_wsss.data import (
     match_rows,
 )
 from monai_wsss.data.clear_names import place_of
-from monai_wsss.data.discovery import LEFT_OUT
 from monai_wsss.data.labels.volume_names import without_zeros
 from monai_wsss.data.mapping_table import MappingRow
 from monai_wsss.data.series_rule import candidates
@@ -74,10 +73,8 @@ def choose(
     report: PrepareReport,
 ) -> list[LabelledVolume]:
     """Return the volumes that fit the rule and have rows; report what did not match."""
-    chosen = [volume for volume in volumes if rule is None or rule.fits(volume)]
-    if not chosen:
-        raise InputError(f"no series fits the rule {rule}; there are: {'; '.join(candidates(volumes)[:_SHOWN])}")
-    report.flow.exclude([LEFT_OUT] * (len(volumes) - len(chosen)), "volumes")
+    chosen = list(volumes) if rule is None else rule.choose(volumes)
+    report.flow.exclude(["left out by the series rule"] * (len(volumes) - len(chosen)), "volumes")
     matches = match_rows(table, chosen, copy_to_all)
     if matches.ambiguous_rows and rule is None and not copy_to_all:
         meant = {v.case: v for row in matches.ambiguous_rows for v in matches.candidates[row.line]}

@@ -84,8 +84,7 @@ class PrepareReport:
 
     def file(self, path: str | Path) -> str:
         """Return what a file below the input is called in the report."""
-        path = Path(path)
-        return self.names.file(path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else path)
+        return self.names.below(path, self.root)
 
     def skip(self, skipped: Iterable[Skipped], unit: str = "files") -> None:
         """Add files that were left out, and count them in the flow."""

@@ -193,15 +193,16 @@ def test_copies(tmp_path):
     assert is_harmless(skipped[0])
 
 
-def test_a_rule_leaves_out(tmp_path):
+def test_a_rule_chooses(tmp_path):
     write_stack(tmp_path / "a", 3)
     write_stack(tmp_path / "b", 4, SeriesInstanceUID="1.9", SeriesDescription="T1")
     touch(tmp_path, "c.nii")
-    volumes, skipped = find_volumes(tmp_path, rule=SeriesRule.parse("Modality=MR, SeriesDescription~flair"))
-    assert [volume.case for volume in volumes] == ["a"]
-    names = [str(tmp_path / "b"), str(tmp_path / "c.nii")]
-    assert skipped == [Skipped(name, "left out by the series rule") for name in names]
-    assert all(is_harmless(item) for item in skipped)
+    volumes, skipped = find_volumes(tmp_path)
+    chosen = SeriesRule.parse("Modality=MR, SeriesDescription~flair").choose(volumes)
+    assert [volume.case for volume in chosen] == ["a"] and len(volumes) == 3 and not skipped
+    with pytest.raises(InputError, match=r"no series fits the rule SeriesDescription~dwi; there are: .*T1"):
+        SeriesRule.parse("SeriesDescription~dwi").choose(volumes)
+    assert SeriesRule.parse("SeriesDescription~dwi").choose([]) == []
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,8 @@ def test_every_variable_is_there():
 def test_size_and_spacing():
     array = np.arange(20.0 * 40 * 3).reshape(20, 40, 3)
     affine = np.array([[0, -2, 0, 9], [0.5, 0, 0, 9], [0, 0, 3, 9], [0, 0, 0, 1]])  # columns run along y
-    row = image_nuisance(array, affine, file_size=1234)
-    assert [row[key] for key in ("columns", "rows", "slices", "aspect", "file_size")] == [20, 40, 3, 0.5, 1234]
+    row = image_nuisance(array, affine)
+    assert [row[key] for key in ("columns", "rows", "slices", "aspect", "file_size")] == [20, 40, 3, 0.5, None]
     assert [row[f"spacing_{axis}"] for axis in ("columns", "rows", "slices")] == [0.5, 2, 3]
 
 
