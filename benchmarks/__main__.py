@@ -8,6 +8,7 @@ import typer
 
 from benchmarks.accuracy import accuracy as measure
 from benchmarks.accuracy import save
+from benchmarks.boxes import boxes_table
 from benchmarks.pictures import case_pictures
 from benchmarks.scan import scan_timing
 from benchmarks.tables import format_table, rebuild
@@ -26,14 +27,49 @@ def accuracy(
     bundle: Annotated[str, typer.Option(help="Name of a bundle.")] = "brain_mri_lesion_mixed_unet",
     overlay: Annotated[list[str] | None, typer.Option(help="Overlay of the bundle.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="id=value.")] = None,
+    until: Annotated[
+        str | None, typer.Option(help="Last stage of the method, for ablations of its first steps.")
+    ] = None,
+    row: Annotated[
+        list[str] | None, typer.Option(help="ungated, ceiling, shuffled or random; all, or none with --until.")
+    ] = None,
+    beside: Annotated[
+        list[Path] | None, typer.Option(help="--work folder of another such table, whose steps are added as rows.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     json: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
 ) -> None:
     """Run a bundle and its supervised ceiling; score them beside the trivial rows (protocol W0)."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    for name in ("ignite", "monai"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    table = measure(data, ROOT / "bundles" / bundle, work, overlay or [], parse_settings(set_ or []), device)
+    _log()
+    values = parse_settings(set_ or [])
+    table = measure(
+        data, ROOT / "bundles" / bundle, work, overlay or [], values, device, until, row or None, beside or []
+    )
+    if json is not None:
+        save(table, json)
+    typer.echo(format_table(table))
+
+
+@app.command()
+def boxes(
+    data: Annotated[Path, typer.Option(help="Prepared folder of films, one class.")],
+    boxes: Annotated[Path, typer.Option(help="CSV: file, x, y, width, height in pixels of the film.")],
+    work: Annotated[Path, typer.Option(help="Folder of the folds; a second call goes on where the first stopped.")],
+    bundle: Annotated[str, typer.Option(help="Name of a bundle.")] = "cxr_pneumothorax_irnet",
+    overlay: Annotated[list[str] | None, typer.Option(help="Overlay of the bundle.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="id=value.")] = None,
+    folds: Annotated[int, typer.Option(help="Folds over patients.")] = 5,
+    seed: Annotated[int, typer.Option(help="Of the folds and the shuffling; --set seed=N is that of training.")] = 0,
+    shuffled: Annotated[bool, typer.Option(help="Train on shuffled labels too, which doubles the time.")] = True,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    json: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
+) -> None:
+    """Train a bundle's classifier in every fold; score its class maps against boxes it never saw (protocol W0)."""
+    _log()
+    values = parse_settings(set_ or [])
+    table = boxes_table(
+        data, boxes, ROOT / "bundles" / bundle, work, overlay or [], values, folds, seed, shuffled, device
+    )
     if json is not None:
         save(table, json)
     typer.echo(format_table(table))
@@ -63,6 +99,12 @@ def scan(
 ) -> None:
     """Time `scan` on generated DICOM headers."""
     typer.echo(scan_timing(folder, files))
+
+
+def _log() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    for name in ("ignite", "monai"):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.accuracy import preprocessing_of
 from benchmarks.geometry import mask_to_grid
+from benchmarks.run_parts import preprocessing_of
 from monai_wsss.data import PreparedDataset, cache_folder
 from monai_wsss.workflow.pictures import save_panel
 

@@ -7,25 +7,39 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path("benchmarks") / "results"
+_BASE = "segmenter"  # the row that others are compared with, where a table names none
 _PAGES = ("README.md", "docs/**/*.md", "bundles/*/docs/README.md")
 _MARKED = re.compile(r"(<!-- table:(?P<name>[\w-]+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 
 
 def format_table(table: Mapping[str, Any]) -> str:
-    """A row a line: mean [95 % interval over patients], and under it how it was measured."""
-    lines = [
-        "| row | Dice per patient | segmenter minus row | Dice, positive slices | IoU, positive slices | lesion F1 "
-        "| clean negative slices |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    """A row a line: mean [95 % interval over patients], and under it how it was measured; `kind` says of what."""
+    return _boxes(table) if table.get("kind") == "boxes" else _accuracy(table)
+
+
+def _accuracy(table: Mapping[str, Any]) -> str:
+    base, papers = table.get("base", _BASE), _is_paper_of_films(table)
+    more = ("mIoU, all slices (paper)", "Dice, empty = 1 (paper)") if papers else ()
+    columns = (
+        "row",
+        "Dice per patient",
+        f"{base} minus row",
+        "Dice, positive slices",
+        "IoU, positive slices",
+        "lesion F1",
+        "clean negative slices",
+        *more,
+    )
+    lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
     for name, scores in table["rows"].items():
         cells = [
             _interval(scores["patients"]["dice"]),
-            "" if name == "segmenter" else _interval(scores["difference"], sign="+"),
+            "" if name == base else _interval(scores["difference"], sign="+"),
             _interval(scores["positives"]["dice"]),
             _interval(scores["positives"]["iou"]),
             _number(scores["lesions"]["f1"]),
             _number(scores["negatives"]["clean"]),
+            *((_number(scores["papers"][key]) for key in ("miou_all", "dice_empty_is_one")) if papers else ()),
         ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join([*lines, "", _note(table)])
@@ -33,19 +47,73 @@ def format_table(table: Mapping[str, Any]) -> str:
 
 def _note(table: Mapping[str, Any]) -> str:
     first = next(iter(table["rows"].values()))
-    counts, classifier = first["counts"], table["rows"]["segmenter"]["classification"]
-    minutes = ", ".join(f"{name} {value:g}" for name, value in table["minutes"].items())
-    settings = ", ".join(f"{key}={value}" for key, value in table["overrides"].items())
+    counts, classifier = first["counts"], table["rows"][table.get("base", _BASE)]["classification"]
+    all_empty = first.get("papers", {}).get("all_empty")
+    empty = ""
+    if all_empty is not None and _is_paper_of_films(table):
+        empty = f"The paper's scores over all slices are {_number(all_empty)} for a prediction that is always empty. "
     return (
         f"{counts['patients']} test patients, {counts['slices']} slices, {counts['positive_slices']} positive. "
-        f"Overlays: {', '.join(table['overlays']) or 'none'}{'; ' + settings if settings else ''}. "
-        f"Folds {table['folds']}, seeds {table['seeds']}. {table['protocol']} "
+        f"{_settings(table)}Folds {table['folds']}, seeds {table['seeds']}. {table['protocol']} "
         f"Classifier on test slices: AUC {_number(classifier['auc'])} (slice position alone "
         f"{_number(classifier['auc_slice_position'])}), F1 {_number(classifier['f1'])}, "
-        f"ECE {_number(classifier['ece'])}. "
-        f"Device {table['device']}, {table['threads']} thread(s); minutes: {minutes}. "
+        f"ECE {_number(classifier['ece'])}. {_device(table)}"
+        f"{empty}Mean [95 % interval, bootstrap over patients]; differences are paired."
+    )
+
+
+def _boxes(table: Mapping[str, Any]) -> str:
+    """Two tables: rows against boxes, and the classifier beside what tells the label without the finding."""
+    own = table["method"]
+    lines = [
+        f"| row | hits of {table['counts']['boxed_films']} | pointing game | {own} minus row | box IoU | {own} minus row |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, scores in table["rows"].items():
+        overlap = scores["box_iou"]
+        cells = [
+            f"{scores['hits']:.3g}",
+            _interval(scores["pointing"]),
+            "" if name == own else _interval(scores["difference"], sign="+"),
+            "" if overlap is None else _interval(overlap),
+            "" if name == own or overlap is None else _interval(scores["iou_difference"], sign="+"),
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    lines += ["", "| predictor of the label | AUC, all films | AUC, films of one fold |", "|---|---|---|"]
+    lines += [
+        f"| {name} | {_interval(scores['pooled'])} | {_interval(scores['within_folds'])} |"
+        for name, scores in table["classifier"].items()
+    ]
+    lines += [f"| {name} alone | {_number(auc)} |  |" for name, auc in table["nuisance"].items()]
+    return "\n".join([*lines, "", _boxes_note(table)])
+
+
+def _boxes_note(table: Mapping[str, Any]) -> str:
+    counts, definitions = table["counts"], table["definitions"]
+    return (
+        f"{counts['films']} films of {counts['patients']} patients, {counts['positive_films']} positive; "
+        f"{counts['boxes']} boxes on {counts['boxed_films']} films of {counts['boxed_patients']} patients. "
+        f"Pointing game: {definitions['pointing']}. Box IoU: {definitions['box_iou']}; "
+        f"threshold {table['threshold']:g}. {_settings(table)}"
+        f"Folds {table['folds']} over patients, every film scored where its patient tests; seeds {table['seeds']}. "
+        f"{table['protocol']} {_device(table)}"
         "Mean [95 % interval, bootstrap over patients]; differences are paired."
     )
+
+
+def _is_paper_of_films(table: Mapping[str, Any]) -> bool:
+    """Whether the bundle's paper prints scores over all images, negatives included."""
+    return table.get("bundle", "").startswith("cxr_")
+
+
+def _settings(table: Mapping[str, Any]) -> str:
+    settings = ", ".join(f"{key}={value}" for key, value in table["overrides"].items())
+    return f"Overlays: {', '.join(table['overlays']) or 'none'}{'; ' + settings if settings else ''}. "
+
+
+def _device(table: Mapping[str, Any]) -> str:
+    minutes = ", ".join(f"{name} {value:g}" for name, value in table["minutes"].items())
+    return f"Device {table['device']}, {table['threads']} thread(s); minutes: {minutes}. "
 
 
 def rebuild(root: Path) -> list[Path]:

@@ -72,8 +72,22 @@ def scan(
 @app.command()
 def prepare(
     input: Annotated[Path, typer.Argument(help="Folder of DICOM, NIfTI, PNG or JPEG files, with its subfolders.")],
-    labels: Annotated[Path, typer.Option(help="CSV, TSV or XLSX table of labels, one row a study, image or slice.")],
     out: Annotated[Path, typer.Option(help="Prepared folder to write: dataset.json, images/ and cache/.")],
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV, TSV or XLSX table of labels, one row a study, image or slice; or the table of --format."
+        ),
+    ] = None,
+    format_: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="NAME",
+            help="What INPUT and --labels are: table, for any folder and a table of labels, or a public data set as it "
+            "is distributed: siim-acr (with train-rle.csv), voc.",
+        ),
+    ] = "table",
     classes: Annotated[
         str | None, typer.Option(help="Label columns, comma separated.  [default: those that hold only yes and no]")
     ] = None,
@@ -124,14 +138,15 @@ def prepare(
     Called again after an interruption it goes on where it stopped. Everything written carries keyed hashes in place of
     names; the key stands in OUT/key.
     """
-    from monai_wsss.workflow.prepare import prepare as prepare_folder
+    from monai_wsss.workflow.prepare_formats import prepare_format
 
     try:
         shares = tuple(float(share) for share in split.split(",")) if split else None
     except ValueError as error:
         raise InputError(f"--split {split}: give three shares such as 0.7,0.1,0.2") from error
     with bar("preparing") as show:
-        report = prepare_folder(
+        report = prepare_format(
+            format_,
             input,
             labels,
             out,

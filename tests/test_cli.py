@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+from siim_acr_files import write_siim_acr
 from typer.testing import CliRunner
 
 from monai_wsss import cli
@@ -30,7 +31,7 @@ OPTIONS = {
             "--resample",
             "--voi",
         ),
-        *("--keep-names", "--mapping"),
+        *("--keep-names", "--mapping", "--format"),
     ],
     "run": ["--data", "--out", "--overlay", "--device", "--set", "--from", "--until", "--tracking"],
     "infer": ["--out", "--series", "--data", "--keep-names", "--mapping", "--device"],
@@ -254,6 +255,37 @@ def test_bundles_are_found_by_name(whole, monkeypatch):
     assert cli._find_bundle(cli.Path(whole.bundle.name)) == cli.Path("bundles") / whole.bundle.name
     assert cli._find_bundle(whole.bundle) == whole.bundle
     assert cli._find_bundle(cli.Path("nowhere")) == cli.Path("nowhere")
+
+
+def test_prepare_reads_a_public_data_set_as_it_is_distributed(command, tmp_path):
+    write_siim_acr(tmp_path)
+    where = (tmp_path / "dicom-images-train", "--out", tmp_path / "out", "--format", "siim-acr")
+    code, _, err = command("prepare", *where)
+    assert code == 2
+    assert err == ["error: --format siim-acr: give the data set's table of run-length codes, --labels train-rle.csv"]
+    code, out, err = command("prepare", *where, "--labels", tmp_path / "train-rle.csv", "--split", "0.6,0.2,0.2")
+    assert code == 0, err
+    assert out[0].startswith("Prepared 7 cases (7 slices) of 7 patients")
+    assert "Class pneumothorax: 3 positive, 4 negative, 0 unknown cases." in out
+    assert "1 row without a file: line 11." in out
+    dataset = json.loads((tmp_path / "out" / "dataset.json").read_text())
+    cases = [case for split in ("training", "validation", "test") for case in dataset[split]]
+    assert sum("truth" in case for case in cases) == 6  # the seventh mask cannot be read
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ((), "error: --labels: give the table of labels; only some formats bring their own (--format)"),
+        (("--format", "siim"), "error: --format siim: unknown; choose one of table, siim-acr, voc"),
+        (("--format", "siim-acr", "--classes", "a,b"), "error: --classes: is fixed by --format siim-acr; leave it out"),
+    ],
+)
+def test_formats_that_cannot_be_read_end_in_one_line(command, tmp_path, options, words):
+    code, out, err = command("prepare", tmp_path, "--out", tmp_path / "out", *options)
+    assert (code, out, len(err)) == (2, [], 1)
+    assert err[0].startswith(words)
+    assert not (tmp_path / "out").exists()
 
 
 def test_infer_ends_with_0_when_all_is_done(command, whole, tmp_path):

@@ -13,6 +13,7 @@ import numpy as np
 from monai_wsss.data.atomic import write_json
 from monai_wsss.data.clear_names import SUFFIXES, place_of
 from monai_wsss.data.generic_reason import generic_reason
+from monai_wsss.data.luminance import luminance
 from monai_wsss.data.picture import PICTURE_SUFFIXES, read_picture
 from monai_wsss.data.pseudonyms import Pseudonyms
 from monai_wsss.data.read_volume import LoadedVolume, read_volume
@@ -24,7 +25,8 @@ from monai_wsss.errors import InputError
 _VERSION = 2  # raise it when the same source gives other values or notes: what was imported before is then read again
 
 Note = Callable[[Volume, np.ndarray, np.ndarray], Mapping[str, Any]]
-"""What is to be remembered of a volume: called with it, its array `(columns, rows, slices)` and its affine."""
+"""What is to be remembered of a volume: called with it, its array `(columns, rows, slices)` and its affine. Of colours
+it gets the luminance."""
 
 Progress = Callable[[int, int], None]
 """Called after each volume with (done, all)."""
@@ -54,6 +56,7 @@ def import_volumes(
     voi: bool = False,
     resample: bool = False,
     progress: Progress | None = None,
+    colour: bool = False,
 ) -> tuple[list[ImportedImage], list[Skipped]]:
     """Write `folder`/NAME.nii.gz, and NAME.json with the notes, for every volume; one at a time is in memory.
 
@@ -69,6 +72,7 @@ def import_volumes(
         note: see `Note`.
         voi, resample: see `read_volume`.
         progress: see `Progress`.
+        colour: pictures keep their colours, see `write_image`; else they become luminance.
 
     Returns:
         The volumes of the folder, and those left out with reasons.
@@ -77,12 +81,14 @@ def import_volumes(
     for done, (volume, name) in enumerate(zip(volumes, names, strict=True), start=1):
         own = volume.files[0] if pseudonyms.keeps_names and volume.kind == "nifti" else None
         image, record = own or folder / f"{name}.nii.gz", folder / f"{name}.json"
-        stamp = pseudonyms.digest(repr((_source(volume.files), volume.frames, _name_of(note), voi, resample, _VERSION)))
+        how = (voi, resample, _VERSION, *(("colour",) if colour else ()))
+        stamp = pseudonyms.digest(repr((_source(volume.files), volume.frames, _name_of(note), *how)))
         notes = _notes(record, stamp) if image.is_file() else None
         if notes is None:
             try:
-                loaded = read_volume(volume, voi=voi, resample=resample)
-                notes = dict(note(volume, loaded.array, loaded.affine)) if note is not None else {}
+                loaded = read_volume(volume, voi=voi, resample=resample, colour=colour)
+                grey = luminance(loaded.array) if colour else loaded.array
+                notes = dict(note(volume, grey, loaded.affine)) if note is not None else {}
             except InputError as error:
                 skipped.append(Skipped(str(place_of(volume.files)), generic_reason(error, volume.files)))
             else:
@@ -106,7 +112,8 @@ def import_masks(
 ) -> tuple[dict[str, Path], list[Skipped]]:
     """Write `folder`/CASE.nii.gz for every true mask, in the geometry of the case's image.
 
-    Whole numbers 0 to 255 become uint8, other values stay for `evaluate` to refuse. Of a picture with a palette the
+    Whole numbers 0 to 255 become uint8 (255 may mark pixels that do not count, see `read_label_map`), other values stay
+    for `evaluate` to refuse. Of a picture with a palette the
     indices are the values. With names kept, a NIfTI file stays where it is.
 
     Args:

@@ -14,7 +14,9 @@ import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from nibabel.imageglobals import LoggingOutputSuppressor
 from nibabel.spatialimages import HeaderDataError
+from numpy.lib.recfunctions import structured_to_unstructured
 
+from monai_wsss.data.luminance import luminance
 from monai_wsss.data.volume import VolumeHeader
 from monai_wsss.data.voxel_size import voxel_size_is_known
 from monai_wsss.errors import InputError
@@ -31,6 +33,9 @@ _UNREADABLE = (
     zlib.error,
 )
 SUFFIXES = (".nii.gz", ".nii")
+RGB24 = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
+"""NIfTI's type of voxels in colour, as nibabel gives it."""
+
 _MAX_GZIP_RATIO = 1100  # deflate cannot shrink further: a header that claims more than this lies
 _FIELD_OF_VIEW_MM = (1.0, 5000.0)  # in plane; beyond it, the header's spacing is not in mm
 
@@ -39,15 +44,20 @@ def read_nifti_header(path: str | Path) -> VolumeHeader:
     """Read and check the header of a NIfTI volume; a 2D image counts as one slice, trailing axes of 1 are dropped.
 
     Raises:
-        InputError: if it is missing, corrupt, cut short, empty, 4D, complex, or its affine is unusable.
+        InputError: if it is missing, corrupt, cut short, empty, 4D, complex, in colour, or its affine is unusable.
     """
     path = Path(path)
     with _one_line_errors(path):
         return _check_header(path, nib.load(path))
 
 
-def read_nifti(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+def read_nifti(path: str | Path, colour: bool | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Read a NIfTI volume as float32 `(H, W, D)` with its 4x4 affine (RAS, mm).
+
+    Args:
+        path: `.nii.gz` or `.nii` file.
+        colour: what becomes of colours (RGB24): None refuses them, False gives their luminance, True gives
+            `(H, W, D, 3)`, and three times the values of a grey volume.
 
     Raises:
         InputError: as `read_nifti_header`, and if the data is cut short or not finite.
@@ -55,16 +65,24 @@ def read_nifti(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     path = Path(path)
     with _one_line_errors(path):
         image = nib.load(path)
-        header = _check_header(path, image)
+        header = _check_header(path, image, colour is not None)
         _check_gzip(path)
-        array = np.asarray(image.dataobj, dtype=np.float32).reshape(header.shape)  # type: ignore[attr-defined]
+        array = _values(image, bool(colour), header.shape)
     bad = array.size - int(np.isfinite(array).sum())
     if bad:
         raise InputError(f"{path}: {bad} of {array.size} voxels are not finite (NaN or infinite); repair or remove it")
     return array, header.affine
 
 
-def _check_header(path: Path, image: Any) -> VolumeHeader:
+def _values(image: Any, colour: bool, shape: tuple[int, ...]) -> np.ndarray:
+    if image.get_data_dtype() == RGB24:
+        array = structured_to_unstructured(np.asanyarray(image.dataobj), dtype=np.float32).reshape(*shape, 3)
+        return array if colour else luminance(array)
+    array = np.asarray(image.dataobj, dtype=np.float32).reshape(shape)
+    return np.repeat(array[..., None], 3, axis=-1) if colour else array
+
+
+def _check_header(path: Path, image: Any, colour: bool = False) -> VolumeHeader:
     shape = tuple(int(size) for size in image.shape)
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
@@ -75,7 +93,7 @@ def _check_header(path: Path, image: Any) -> VolumeHeader:
     if 0 in shape:
         raise InputError(f"{path}: is empty, shape {shape}; remove it")
     dtype = image.get_data_dtype()
-    if dtype.kind not in "biuf":
+    if dtype.kind not in "biuf" and not (colour and dtype == RGB24):
         raise InputError(f"{path}: holds {dtype} values, expected real numbers; convert it")
     limit = path.stat().st_size * (_MAX_GZIP_RATIO if path.suffix.lower() == ".gz" else 1)
     if np.prod(shape, dtype=float) * dtype.itemsize > limit:

@@ -48,7 +48,7 @@ def read_picture_header(path: str | Path) -> VolumeHeader:
     return VolumeHeader((width, height, 1), projection_affine(_DIRECTIONS, None), (1.0, 1.0, 1.0), spacing_known=False)
 
 
-def read_picture(path: str | Path, indices: bool = False) -> tuple[np.ndarray, np.ndarray]:
+def read_picture(path: str | Path, indices: bool = False, colour: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Read a picture as float32 `(columns, rows, 1)` with its 4x4 affine (RAS; 1 mm, which is no measurement).
 
     Grey values stay as they are, 8 or 16 bits; colours become luminance, transparency is left out. A picture that is
@@ -58,6 +58,7 @@ def read_picture(path: str | Path, indices: bool = False) -> tuple[np.ndarray, n
         path: PNG or JPEG.
         indices: of a picture with a palette give the indices, which are the classes of a mask. A palette of greys that
             does not begin with black is no palette of classes: some programs that shrink files make one.
+        colour: give red, green and blue, `(columns, rows, 1, 3)`; of a grey picture three times its values.
 
     Raises:
         InputError: as `read_picture_header`, and if it is corrupt or cut short.
@@ -65,14 +66,17 @@ def read_picture(path: str | Path, indices: bool = False) -> tuple[np.ndarray, n
     with _open(Path(path)) as image:
         upright = ImageOps.exif_transpose(image)
         if indices and upright.mode == "P" and not _is_shrunk_grey(upright):
-            grey = np.asarray(upright).astype(np.float32)
+            values = np.asarray(upright).astype(np.float32)
         elif upright.mode in ("L", "I", "F") or upright.mode.startswith("I;"):
-            grey = np.asarray(upright).astype(np.float32)
+            values = np.asarray(upright).astype(np.float32)
         elif upright.mode in ("1", "LA", "La"):
-            grey = np.asarray(upright.convert("LA"))[..., 0].astype(np.float32)
+            values = np.asarray(upright.convert("LA"))[..., 0].astype(np.float32)
         else:
-            grey = luminance(np.asarray(upright.convert("RGB")))
-    return np.ascontiguousarray(grey.T[..., None]), projection_affine(_DIRECTIONS, None)
+            rgb = np.asarray(upright.convert("RGB"))
+            values = rgb.astype(np.float32) if colour else luminance(rgb)
+    if colour and values.ndim == 2:
+        values = np.repeat(values[..., None], 3, axis=-1)
+    return np.ascontiguousarray(values.swapaxes(0, 1)[:, :, None]), projection_affine(_DIRECTIONS, None)
 
 
 def _is_shrunk_grey(image: Image.Image) -> bool:

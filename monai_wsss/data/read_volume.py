@@ -22,7 +22,7 @@ class LoadedVolume:
     """A volume in memory.
 
     Attributes:
-        array: float32 `(columns, rows, slices)`.
+        array: float32 `(columns, rows, slices)`, or with three colours `(columns, rows, slices, 3)`.
         affine: 4x4, array indices to mm (RAS).
         spacing_known: False where 1 mm is a default and no measurement.
         files: that it was read from, in slice order.
@@ -39,6 +39,7 @@ def read_volume(
     voi: bool = False,
     resample: bool = False,
     series: str | None = None,
+    colour: bool = False,
 ) -> LoadedVolume:
     """Read a volume, whatever its kind.
 
@@ -47,6 +48,8 @@ def read_volume(
         voi: apply the VOI LUT or window of a projection X-ray.
         resample: mend gaps, uneven spacing and tilt of a DICOM series.
         series: rule that chooses among the series of a folder.
+        colour: give three colours, of a grey volume and of DICOM three times the grey value; else colours become
+            luminance.
 
     Raises:
         InputError: see `read_nifti`, `read_picture`, `choose_series` and `read_series_array`.
@@ -54,22 +57,26 @@ def read_volume(
     if isinstance(source, Volume):
         if source.kind == "dicom":
             array, affine = read_series_array(source, voi or source.voi, resample or source.resample)
-            return LoadedVolume(array, affine, source.header.spacing_known, source.files)
-        return _read_file(source.files[0])
+            return LoadedVolume(_coloured(array, colour), affine, source.header.spacing_known, source.files)
+        return _read_file(source.files[0], colour)
     paths = [Path(source)] if isinstance(source, (str, Path)) else [Path(path) for path in source]
     if not paths:
         raise InputError("an empty list of files is no volume")
     if len(paths) == 1 and paths[0].name.lower().endswith((*SUFFIXES, *PICTURE_SUFFIXES)) and not paths[0].is_dir():
-        return _read_file(paths[0])
+        return _read_file(paths[0], colour)
     chosen = choose_series(paths, series, resample)
     array, affine = read_series_array(chosen, voi, resample)
     assert chosen.header is not None
-    return LoadedVolume(array, affine, chosen.header.spacing_known, chosen.files)
+    return LoadedVolume(_coloured(array, colour), affine, chosen.header.spacing_known, chosen.files)
 
 
-def _read_file(path: Path) -> LoadedVolume:
+def _coloured(array: np.ndarray, colour: bool) -> np.ndarray:
+    return np.repeat(array[..., None], 3, axis=-1) if colour else array
+
+
+def _read_file(path: Path, colour: bool) -> LoadedVolume:
     if path.name.lower().endswith(SUFFIXES):
-        array, affine = read_nifti(path)
+        array, affine = read_nifti(path, colour)
         return LoadedVolume(array, affine, voxel_size_is_known(nib.load(path).header), (path,))
-    array, affine = read_picture(path)
+    array, affine = read_picture(path, colour=colour)
     return LoadedVolume(array, affine, False, (path,))

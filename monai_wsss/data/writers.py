@@ -5,9 +5,10 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from numpy.lib.recfunctions import unstructured_to_structured
 
 from monai_wsss.data.atomic import atomic_path
-from monai_wsss.data.nifti import SUFFIXES
+from monai_wsss.data.nifti import RGB24, SUFFIXES
 from monai_wsss.data.voxel_size import UNKNOWN, voxel_size_is_known
 from monai_wsss.errors import InputError
 
@@ -53,13 +54,29 @@ def write_mask(
 def write_image(path: str | Path, array: np.ndarray, affine: np.ndarray, spacing_known: bool = True) -> None:
     """Write a volume as NIfTI without any text: the smallest integers that hold its values exactly, else float32.
 
+    Three colours become NIfTI's RGB24, which keeps the volume's own three axes. The other form, a 5D vector, ITK takes
+    for a plane where there is one slice, and refuses it if that stands upright as a film does. A volume whose three
+    colours are the same everywhere is written as the grey one that it is.
+
     Args:
         path: `.nii.gz` or `.nii` file, replaced whole.
-        array: `(columns, rows, slices)`.
+        array: `(columns, rows, slices)`, or `(columns, rows, slices, 3)` with red, green and blue, 0 to 255.
         affine: 4x4, mm (RAS).
         spacing_known: whether the voxel sizes are measurements.
+
+    Raises:
+        ValueError: colours that are no whole numbers from 0 to 255.
     """
-    _save(_nifti(np.asarray(array).astype(smallest_type(array), copy=False), affine, spacing_known), path)
+    array = np.asarray(array)
+    if array.ndim == 4 and (array == array[..., :1]).all():
+        array = array[..., 0]
+    if array.ndim == 4:
+        if array.shape[3] != 3 or smallest_type(array) is not np.uint8:
+            raise ValueError(f"colours must be three whole numbers from 0 to 255, got shape {array.shape}")
+        array = unstructured_to_structured(array.astype(np.uint8), dtype=RGB24)
+    else:
+        array = array.astype(smallest_type(array), copy=False)
+    _save(_nifti(array, affine, spacing_known), path)
 
 
 def smallest_type(array: np.ndarray) -> type[np.generic]:

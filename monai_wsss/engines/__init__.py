@@ -6,6 +6,7 @@ from monai_wsss.engines.distributed import to_device
 from monai_wsss.engines.epoch_log import EpochLog
 from monai_wsss.engines.epoch_seed import EpochSeed
 from monai_wsss.engines.heartbeat import Heartbeat
+from monai_wsss.engines.optimizer import make_optimizer, make_schedule, parameter_groups
 from monai_wsss.engines.outputs import label_map, label_output, loss_output
 from monai_wsss.engines.prepare_batch import prepare_classification_batch, prepare_image_batch
 from monai_wsss.engines.sampler import training_sampler
@@ -22,6 +23,9 @@ __all__ = [
     "load_if_present",
     "load_weights",
     "loss_output",
+    "make_optimizer",
+    "make_schedule",
+    "parameter_groups",
     "prepare_classification_batch",
     "prepare_image_batch",
     "pseudo_mask_dice",

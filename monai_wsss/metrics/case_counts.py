@@ -8,6 +8,9 @@ from torch import Tensor
 from monai_wsss.metrics.lesions import lesion_counts
 from monai_wsss.metrics.segmentation import confusion
 
+IGNORED = 255
+"""True label of voxels that count neither for nor against, such as the border of PASCAL VOC's objects."""
+
 
 @dataclass(frozen=True)
 class CaseCounts:
@@ -45,7 +48,7 @@ def count_case(
     Args:
         case: name of the volume.
         pred: predicted labels 0..K, integer (D, H, W), any device.
-        truth: true labels, same shape and device.
+        truth: true labels, same shape and device; `IGNORED` voxels are not counted at all.
         num_labels: K, background not included.
         patient: name of the patient, the case itself if None.
         probability: the classifier's slice probabilities (D, K), NaN where unknown.
@@ -58,8 +61,12 @@ def count_case(
         raise ValueError(f"a case has the shape (D, H, W), got {tuple(pred.shape)}")
     if probability is not None and probability.shape != (pred.shape[0], num_labels):
         raise ValueError(f"probability must be {(pred.shape[0], num_labels)}, got {tuple(probability.shape)}")
-    matrices = confusion(pred, truth, num_labels + 1).cpu()
-    lesions = [lesion_counts((pred == label)[None], (truth == label)[None]).cpu() for label in range(1, num_labels + 1)]
+    matrices = confusion(pred, truth, num_labels + 1, IGNORED).cpu()
+    ignored = (truth == IGNORED)[None]
+    lesions = [
+        lesion_counts((pred == label)[None], (truth == label)[None], ignored).cpu()
+        for label in range(1, num_labels + 1)
+    ]
     return CaseCounts(
         case=case,
         patient=case if patient is None else patient,

@@ -12,18 +12,22 @@ LESION_RULE = (
 )
 
 
-def lesion_counts(pred: Tensor, truth: Tensor) -> Tensor:
+def lesion_counts(pred: Tensor, truth: Tensor, ignored: Tensor | None = None) -> Tensor:
     """Lesions found, falsely claimed and missed, by any overlap.
 
     A lesion is a connected component (8 neighbours in 2D, 26 in 3D). TP = true lesions with at least one predicted
     voxel; FN = true lesions without; FP = predicted components without a true voxel. So two predictions in one lesion
     are one TP, one prediction over two lesions is two TP, and neither is an FP.
 
+    Ignored voxels are no true lesion, and a predicted component that lies in them alone is no FP. They still connect
+    what is predicted on both sides: else a prediction that goes beyond a lesion's ignored border would break in two.
+
     Components come from ``scipy.ndimage.label``, which works on the host: a mask on another device is copied there.
 
     Args:
         pred: predicted lesion, bool or 0/1, (B, *spatial) with two or three spatial axes.
         truth: true lesion, same shape.
+        ignored: voxels that count neither for nor against, bool, same shape.
 
     Returns:
         int64, (B, 3): TP, FP, FN, on the device of the input.
@@ -31,15 +35,19 @@ def lesion_counts(pred: Tensor, truth: Tensor) -> Tensor:
     Raises:
         ValueError: shapes differ.
     """
-    if pred.shape != truth.shape:
+    if pred.shape != truth.shape or (ignored is not None and ignored.shape != truth.shape):
         raise ValueError(f"pred {tuple(pred.shape)} and truth {tuple(truth.shape)} must have one shape (B, *spatial)")
+    if ignored is None:
+        ignored = torch.zeros_like(truth, dtype=torch.bool)
     structure = ndimage.generate_binary_structure(pred.ndim - 1, pred.ndim - 1)
     rows = []
-    for predicted, true in zip(pred.bool().cpu().numpy(), truth.bool().cpu().numpy(), strict=True):
+    for predicted, true, void in zip(*(mask.bool().cpu().numpy() for mask in (pred, truth, ignored)), strict=True):
+        true = true & ~void
         true_components, lesions = ndimage.label(true, structure)
-        predicted_components, claims = ndimage.label(predicted, structure)
+        predicted_components, _ = ndimage.label(predicted, structure)
         both = predicted & true
         found = np.unique(true_components[both]).size
+        claims = np.unique(predicted_components[predicted & ~void]).size
         matched = np.unique(predicted_components[both]).size
         rows.append((found, claims - matched, lesions - found))
     return torch.tensor(rows, dtype=torch.int64, device=pred.device).reshape(-1, 3)

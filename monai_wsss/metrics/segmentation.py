@@ -7,7 +7,7 @@ from torch import Tensor
 _CHUNK = 2**24
 
 
-def confusion(pred: Tensor, truth: Tensor, num_classes: int) -> Tensor:
+def confusion(pred: Tensor, truth: Tensor, num_classes: int, ignore_index: int | None = None) -> Tensor:
     """Confusion matrix of each batch element: ``counts[b, i, j]`` voxels of true label i were given label j.
 
     Slices of a volume are a batch: ``confusion(pred.movedim(-1, 0), truth.movedim(-1, 0), C)`` gives one matrix a
@@ -17,6 +17,7 @@ def confusion(pred: Tensor, truth: Tensor, num_classes: int) -> Tensor:
         pred: predicted labels 0..C-1, (B, *spatial), with or without a channel of one, integer or bool.
         truth: true labels, same shape and device.
         num_classes: C, background included.
+        ignore_index: true label of voxels that are not counted, whatever they were given; None counts all.
 
     Returns:
         int64, (B, C, C), on the device of the input.
@@ -33,6 +34,9 @@ def confusion(pred: Tensor, truth: Tensor, num_classes: int) -> Tensor:
     if pred.numel() == 0:
         return counts
     pred, truth = pred.reshape(batch, -1), truth.reshape(batch, -1)
+    ignored = None if ignore_index is None else truth == ignore_index
+    if ignored is not None:
+        truth = truth.masked_fill(ignored, 0)
     for name, labels in (("pred", pred), ("truth", truth)):
         low, high = int(labels.min()), int(labels.max())
         if low < 0 or high >= num_classes:
@@ -43,7 +47,8 @@ def confusion(pred: Tensor, truth: Tensor, num_classes: int) -> Tensor:
         part = slice(start, start + rows)
         index = truth[part].long() * num_classes + pred[part]
         index += torch.arange(len(index), device=index.device)[:, None] * cells
-        flat = torch.bincount(index.flatten(), minlength=len(index) * cells)
+        counted = index.flatten() if ignored is None else index[~ignored[part]]
+        flat = torch.bincount(counted, minlength=len(index) * cells)
         counts[part] = flat.view(-1, num_classes, num_classes)
     return counts
 

@@ -10,6 +10,7 @@ from monai_wsss.metrics.case_counts import CaseCounts
 from monai_wsss.metrics.classification import auc, expected_calibration_error, f1
 from monai_wsss.metrics.intervals import bootstrap_mean
 from monai_wsss.metrics.lesions import lesion_f1
+from monai_wsss.metrics.paper_scores import paper_scores
 from monai_wsss.metrics.segmentation import dice, iou, mean_iou, pixel_accuracy
 
 
@@ -27,7 +28,7 @@ def summarise(
       ``cases_clean``) and the mean number of false-positive voxels (``voxels``, ``cases_voxels``).
     - ``lesions``: pooled over all cases, any overlap counts (``lesion_counts``).
     - ``dataset``: from one confusion matrix of all voxels; mIoU includes the background, Dice does not.
-    - ``papers.dice_empty_is_one``: mean over all slices, a slice empty in truth and prediction scoring 1.
+    - ``papers``: means over slices as papers print them, and what an empty prediction scores (``PaperScores``).
     - ``classification``: of slices, whose truth is whether the label is in them; ``auc_slice_position`` is the AUC of
       closeness to the volume's middle slice alone, the shortcut that any AUC of slices must beat.
 
@@ -102,7 +103,7 @@ def _scores(cases: Sequence[CaseCounts], ids: list[int], samples: int, seed: int
             "iou": _number(iou(whole, empty=torch.nan)[ids].nanmean()),
             "dice": _number(dice(whole, empty=torch.nan)[ids].nanmean()),
         },
-        "papers": {"dice_empty_is_one": _number(slice_dice.mean())},
+        "papers": {name: _number(value[ids].nanmean()) for name, value in paper_scores(slices)._asdict().items()},
         "classification": _classification(cases, ids, threshold),
     }
 

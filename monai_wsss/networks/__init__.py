@@ -1,6 +1,23 @@
 """Networks and their weights."""
 
 from monai_wsss.networks.backbone_weights import load_backbone
-from monai_wsss.networks.nets import MixedUNet, ResNetClassifier, segmenter
+from monai_wsss.networks.nets import (
+    IRNet,
+    MixedUNet,
+    PooledClassifier,
+    ResNetClassifier,
+    VGGClassifier,
+    classifier,
+    segmenter,
+)
 
-__all__ = ["MixedUNet", "ResNetClassifier", "load_backbone", "segmenter"]
+__all__ = [
+    "IRNet",
+    "MixedUNet",
+    "PooledClassifier",
+    "ResNetClassifier",
+    "VGGClassifier",
+    "classifier",
+    "load_backbone",
+    "segmenter",
+]

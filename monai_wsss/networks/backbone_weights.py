@@ -13,19 +13,22 @@ from torch import Tensor, nn
 
 from monai_wsss.errors import InputError
 
-_HEAD = "fc."  # the classifier's own last layer
-_STEM = "conv1.weight"  # the only weight that depends on the number of input channels
+_HEAD = ("head.", "fc.")  # a classifier's own layers on top of the backbone
+_STEMS = ("conv1.weight", "trunk.0.weight")  # the only weights that depend on the number of input channels
+_VGG = ("features.", "trunk.")  # torchvision's name and ours: a classifier's `features` is what it computes
 
 
 def load_backbone(network: nn.Module, path: str | Path) -> list[str]:
     """Load a backbone with torchvision's key names into a network.
 
     The first convolution is adapted to the network's C input channels: its kernels are summed over the file's
-    channels and divided by C, so that a grey image gives the response that it had in the backbone as RGB. The last
-    layer ``fc`` is taken if its shape fits and left alone otherwise; everything else has to fit.
+    channels and divided by C, so that a grey image gives the response that it had in the backbone as RGB. The
+    ``head`` convolutions and the last layer ``fc`` are taken together if the file has them all and their shapes fit,
+    and left alone otherwise; everything else has to fit. torchvision's ``classifier`` of a VGG is ignored.
 
     Args:
-        network: a network with torchvision's key names, such as :class:`ResNetClassifier`; changed in place.
+        network: a network with torchvision's key names, such as :class:`ResNetClassifier`, or with a VGG's
+            ``features`` under the name ``trunk`` (:class:`VGGClassifier`); changed in place.
         path: ``.safetensors``, or a file that ``torch.load(weights_only=True)`` reads.
 
     Returns:
@@ -37,9 +40,12 @@ def load_backbone(network: nn.Module, path: str | Path) -> list[str]:
     path = Path(path)
     file = _read(path)
     own = network.state_dict()
+    theirs, ours = _VGG
+    if any(key.startswith(ours) for key in own):
+        file = {ours + key.removeprefix(theirs) if key.startswith(theirs) else key: file[key] for key in file}
     if not own.keys() & file.keys():
         raise InputError(f"{path}: no weight has a name of this network; give one with torchvision's key names.")
-    extra = [key for key in file if key.startswith("layer") and key not in own]
+    extra = [key for key in file if key.startswith(("layer", ours)) and key not in own]
     if extra:
         raise InputError(f"{path}: {extra[0]} is not in this network; give a backbone of the same depth.")
 
@@ -51,17 +57,20 @@ def load_backbone(network: nn.Module, path: str | Path) -> list[str]:
             if head or key.endswith("num_batches_tracked"):
                 continue
             raise InputError(f"{path}: {key} is missing; give a backbone of the same depth.")
-        weight = _fit_channels(file[key], current) if key == _STEM else file[key]
+        weight = _fit_channels(file[key], current) if key in _STEMS else file[key]
         if weight.shape == current.shape:
             loaded[key] = weight
         elif not head:
             shapes = f"{tuple(file[key].shape)}, the network needs {tuple(current.shape)}"
             raise InputError(f"{path}: {key} has shape {shapes}; give a backbone of the same depth and dimension.")
+    heads = {key for key in own | file if key.startswith(_HEAD)}
+    if not heads <= loaded.keys():  # a linear layer without the convolutions below it means nothing
+        loaded = {key: loaded[key] for key in loaded if key not in heads}
     network.load_state_dict(loaded, strict=False)
     return list(loaded)
 
 
-def _read(path: Path) -> Mapping[str, Tensor]:
+def _read(path: Path) -> dict[str, Tensor]:
     """Tensors by key; training checkpoints are unwrapped and the prefix of parallel training is dropped."""
     if not path.is_file():
         raise InputError(f"{path}: no such file; give the backbone's weights as .safetensors or .pt.")

@@ -18,7 +18,7 @@ _VERSION = 1  # raise it when the same parameters give other voxels: caches are 
 
 
 class GridPreprocessing(Compose):
-    """Load a volume onto the network's grid: `(1, *size, D)` float32, upright slices, body near N(0, 1).
+    """Load a volume onto the network's grid: `(C, *size, D)` float32, upright slices, body near N(0, 1).
 
     Load and check, turn the slices upright, normalise inside the body, resample in plane. `monai.transforms.Invertd`
     with this transform brings a prediction back to the source's exact shape and affine.
@@ -31,9 +31,11 @@ class GridPreprocessing(Compose):
         clip: percentiles of the body's intensities, 0 to 100.
         inside_body: look for the body and take the percentiles inside it, see `NormalizeBodyd`; False for projections,
             which are all body. None is True with a pixel size and False without.
+        channels: C: 1 for grey values, of colours the luminance; 3 for red, green and blue, grey values three times.
 
     Raises:
         InputError: on call, for a volume that cannot be used.
+        ValueError: another number of channels, or a bad spacing, size or clip.
     """
 
     def __init__(
@@ -43,11 +45,13 @@ class GridPreprocessing(Compose):
         size: Sequence[int] = (256, 256),
         clip: Sequence[float] = (0.5, 99.5),
         inside_body: bool | None = None,
+        channels: int = 1,
     ) -> None:
         self.inside_body = pixel_spacing is not None if inside_body is None else inside_body
         self._resample = ResampleToGridd(keys, pixel_spacing, size)
         self._normalize = NormalizeBodyd(keys, (clip[0], clip[1]), self.inside_body)
-        super().__init__([LoadVolumed(keys), OrientInPlaned(keys), self._normalize, self._resample])
+        self.channels = channels
+        super().__init__([LoadVolumed(keys, channels=channels), OrientInPlaned(keys), self._normalize, self._resample])
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -58,6 +62,7 @@ class GridPreprocessing(Compose):
             "size": list(self._resample.size),
             "clip": list(self._normalize.clip),
             **({} if self.inside_body else {"inside_body": False}),
+            **({} if self.channels == 1 else {"channels": self.channels}),
         }
 
     def __call__(self, data: Any, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]

@@ -24,8 +24,10 @@ class NormalizeBodyd(MapTransform):
     A projection is another matter: lungs on a chest film are as dark as the air beside the body, the mask leaves them
     out, and clipping to the rest would blacken them. There the whole image counts as the body.
 
+    The colours of an image share lo, hi, mean and std, so that their balance stays; their mean shows where the body is.
+
     Args:
-        keys: float32 MetaTensors `(1, H, W, D)`.
+        keys: float32 MetaTensors `(C, H, W, D)`.
         clip: lower and upper percentile, 0 to 100.
         inside_body: False takes the whole image for the body, as projections need it.
         allow_missing_keys: do not complain about absent keys.
@@ -56,8 +58,9 @@ class NormalizeBodyd(MapTransform):
             if array.min() == array.max():
                 name = image.meta.get("filename_or_obj", key)
                 raise InputError(f"{name}: all voxels have the value {array.min():g}; remove it or convert it again")
-            mask = body_mask(array[None])[0] if self.inside_body else torch.ones_like(array, dtype=torch.bool)
-            body = array[mask] if mask.any() else array.flatten()
+            grey = array.mean(dim=0, keepdim=True)
+            mask = body_mask(grey[None])[0] if self.inside_body else torch.ones_like(grey, dtype=torch.bool)
+            body = array[mask.expand_as(array)] if mask.any() else array.flatten()
             low, high = np.percentile(body.cpu().numpy(), self.clip)
             body = body.clamp(low, high)
             std, mean = torch.std_mean(body, correction=0)

@@ -20,6 +20,9 @@ from monai_wsss.engines import (
     ResumableCheckpoint,
     load_weights,
     loss_output,
+    make_optimizer,
+    make_schedule,
+    parameter_groups,
     prepare_classification_batch,
     to_device,
     training_sampler,
@@ -27,7 +30,7 @@ from monai_wsss.engines import (
 from monai_wsss.errors import InputError
 from monai_wsss.losses import WeightedBCELoss
 from monai_wsss.metrics import auc, expected_calibration_error, f1
-from monai_wsss.networks import ResNetClassifier, load_backbone
+from monai_wsss.networks import PooledClassifier, load_backbone
 from monai_wsss.transforms import LoadSliced
 from monai_wsss.workflow.cached_stage import CachedStage
 from monai_wsss.workflow.manifest import folder_hash
@@ -35,6 +38,8 @@ from monai_wsss.workflow.pictures import picture_slices, save_panel
 from monai_wsss.workflow.tracking import Tracker
 
 logger = logging.getLogger(__name__)
+
+_NEW = ("head", "fc")  # submodules of a classifier that no backbone's file holds
 
 
 class ClassifyStage(CachedStage):
@@ -45,9 +50,15 @@ class ClassifyStage(CachedStage):
         augmentation: random transforms of an item's `image`.
         epochs: passes over the training slices.
         batch_size: slices a step.
-        learning_rate: of Adam, at the start of the poly schedule lr = lr_0 (1 - step / steps)^power.
-        poly_power: gamma of the schedule.
+        learning_rate: at the start of the schedule.
+        schedule: `polynomial`, lr = lr_0 (1 - step / steps)^poly_power, or `step`, see `make_schedule`.
+        poly_power: gamma of the polynomial.
         weight_decay: L2 weight lambda.
+        optimizer: `adam`, `radam` or `sgd` (momentum 0.9).
+        new_factor: multiple of the learning rate for the layers that no weights file brings.
+        bias_factor: multiple of the learning rate for biases.
+        step_epochs: epochs between two drops of the learning rate in the schedule `step`.
+        step_factor: of a drop.
         positive_share: probability that a drawn slice has a positive label; None draws all slices once an epoch.
         positive_weight: weight of positive labels in the loss.
         backbone_weights: weights file of the trunk (torchvision's key names), or None.
@@ -61,13 +72,19 @@ class ClassifyStage(CachedStage):
 
     def __init__(
         self,
-        network: ResNetClassifier,
+        network: PooledClassifier,
         augmentation: Transform,
         epochs: int,
         batch_size: int,
         learning_rate: float,
         poly_power: float = 0.9,
         weight_decay: float = 0.0,
+        optimizer: str = "adam",
+        new_factor: float = 1.0,
+        bias_factor: float = 1.0,
+        schedule: str = "polynomial",
+        step_epochs: int = 5,
+        step_factor: float = 0.1,
         positive_share: float | None = None,
         positive_weight: float | None = None,
         backbone_weights: str | None = None,
@@ -79,7 +96,9 @@ class ClassifyStage(CachedStage):
         self.network = network
         self.transform = Compose([LoadSliced(keys=["image"]), augmentation])
         self.epochs, self.batch_size, self.num_workers = epochs, batch_size, num_workers
-        self.learning_rate, self.poly_power, self.weight_decay = learning_rate, poly_power, weight_decay
+        self.learning_rate, self.weight_decay, self.optimizer = learning_rate, weight_decay, optimizer
+        self.factors = {"new_factor": new_factor, "bias_factor": bias_factor}
+        self.schedule: dict[str, Any] = {"name": schedule, "power": poly_power, "step_epochs": step_epochs, "step_factor": step_factor}
         if positive_share is not None and not 0 < positive_share < 1:
             raise ValueError(f"positive_share must lie between 0 and 1, got {positive_share}")
         self.positive_share, self.positive_weight = positive_share, positive_weight
@@ -119,8 +138,11 @@ class ClassifyStage(CachedStage):
         training, validation = self.items("training"), self.items("validation")
         network = to_device(self.network, self.device)
         loader = self._loader(training)
-        optimizer = torch.optim.Adam(network.parameters(), self.learning_rate, weight_decay=self.weight_decay)
-        schedule: Any = torch.optim.lr_scheduler.PolynomialLR(optimizer, self.epochs * len(loader), self.poly_power)
+        groups = parameter_groups(network, self.learning_rate, _NEW, **self.factors)
+        optimizer = make_optimizer(self.optimizer, groups, self.weight_decay)
+        schedule: Any = make_schedule(
+            optimizer=optimizer, epochs=self.epochs, epoch_length=len(loader), **self.schedule
+        )
         evaluator = SupervisedEvaluator(
             device=self.device,
             val_data_loader=self._loader(validation, train=False),

@@ -30,7 +30,11 @@ DEFINITIONS = {
     "negatives": "slices and cases whose truth does not hold the label; clean = not one predicted voxel",
     "lesions": LESION_RULE,
     "dataset": "one confusion matrix of all voxels; mIoU includes the background, Dice does not",
-    "papers.dice_empty_is_one": "mean over all slices; 1 where truth and prediction are both empty",
+    "papers.miou_positives": "TP / (TP + FP + FN) of a slice, mean over slices whose truth holds the label",
+    "papers.miou_all": "the same, mean over all slices; 1 where truth and prediction are both empty",
+    "papers.dice_empty_is_one": "Dice of a slice, mean over all slices; 1 where truth and prediction are both empty",
+    "papers.all_empty": "what an empty prediction of every slice scores in papers.miou_all and "
+    "papers.dice_empty_is_one: the share of slices without the label",
     "classification": f"of slices; F1 at probability 0.5; ECE of the positive class in {ECE_BINS} equal bins; "
     "auc_slice_position: AUC of closeness to the middle slice alone",
     "classes": "with several labels each score is the mean over the labels, and `classes` holds every label's own",
@@ -152,7 +156,7 @@ def _without_paths(reason: str, files: Sequence[Path]) -> str:
 def format_table(result: Mapping[str, Any]) -> str:
     """The scores of ``evaluate`` as a few lines of text for the command line."""
     counts, negatives, lesions = result["counts"], result["negatives"], result["lesions"]
-    dataset, classifier = result["dataset"], result["classification"]
+    dataset, papers, classifier = result["dataset"], result["papers"], result["classification"]
     rows = [
         ("Dice per patient", _interval(result["patients"]["dice"], "patients")),
         ("Dice, positive slices", _interval(result["positives"]["dice"], "n", "slices")),
@@ -161,7 +165,9 @@ def format_table(result: Mapping[str, Any]) -> str:
         ("Clean negative slices", f"{_text(negatives['clean'])}  ({_text(negatives['voxels'], 1)} voxels on average)"),
         ("Data-set mIoU", f"{_text(dataset['miou'])}  (Dice {_text(dataset['dice'])})"),
         ("Pixel accuracy", _text(dataset["pixel_accuracy"])),
-        ("Dice, empty slices = 1", _text(result["papers"]["dice_empty_is_one"])),
+        ("Dice, empty slices = 1", _text(papers["dice_empty_is_one"])),
+        ("mIoU, empty slices = 1", f"{_text(papers['miou_all'])}  (positive slices {_text(papers['miou_positives'])})"),
+        ("  an empty prediction", f"{_text(papers['all_empty'])}  (in both)"),
     ]
     if classifier["slices"]:
         beside = f"slice position alone {_text(classifier['auc_slice_position'])}"

@@ -13,6 +13,7 @@ from torch import Tensor
 from monai_wsss.data.case_resolver import CaseResolver
 from monai_wsss.data.clear_names import SUFFIXES, stem_of
 from monai_wsss.errors import InputError
+from monai_wsss.metrics.case_counts import IGNORED
 
 
 def find_label_maps(folder: Path, resolver: CaseResolver | None = None) -> tuple[dict[str, Path], list[dict[str, str]]]:
@@ -47,8 +48,16 @@ def find_label_maps(folder: Path, resolver: CaseResolver | None = None) -> tuple
     return files, unclear
 
 
-def read_label_map(file: Path, num_labels: int) -> tuple[Tensor, np.ndarray]:
+def read_label_map(file: Path, num_labels: int, truth: bool = False) -> tuple[Tensor, np.ndarray]:
     """Labels 0..K of a NIfTI file as a uint8 tensor, slices first (D, H, W), and its affine.
+
+    With one label the lesion may have any single value, such as 255. With several, 255 in a true mask marks voxels that
+    count neither for nor against (PASCAL VOC's borders), and stays.
+
+    Args:
+        file: NIfTI file.
+        num_labels: K.
+        truth: whether it is a true mask.
 
     Raises:
         InputError: no NIfTI file, or other values.
@@ -57,7 +66,7 @@ def read_label_map(file: Path, num_labels: int) -> tuple[Tensor, np.ndarray]:
     values = np.unique(array.ravel(order="K"))
     if values.size and (not np.isfinite(values).all() or (values != np.rint(values)).any()):
         raise InputError(f"{file}: holds values that are not whole numbers; give a label map of 0..{num_labels}")
-    lesion = values[values != 0]
+    lesion = values[(values != 0) & ~((values == IGNORED) & (truth and num_labels > 1))]
     if num_labels == 1 and lesion.size == 1 and lesion[0] > 0:
         array = array == lesion[0]
     elif lesion.size and (lesion.min() < 0 or lesion.max() > num_labels):
@@ -82,7 +91,7 @@ def read_array(file: Path) -> tuple[np.ndarray, np.ndarray]:
         array = array[..., 0]
     if array.ndim == 2:
         array = array[..., None]
-    if array.ndim != 3 or array.size == 0 or np.iscomplexobj(array):
+    if array.ndim != 3 or array.size == 0 or array.dtype.kind not in "biuf":
         raise InputError(f"{file}: shape {array.shape} of {array.dtype} is not a label map; give one 3D volume")
     return array, np.eye(4) if affine is None else affine
 

@@ -67,6 +67,7 @@ def prepare(
     seed: int = 0,
     preprocessing: GridPreprocessing | None = None,
     progress: Progress | None = None,
+    colour: bool = False,
 ) -> PrepareReport:
     """Write `out`/dataset.json, images, cache, and what there is to look at before training; see docs/reference.
 
@@ -95,6 +96,7 @@ def prepare(
         seed: of the random split.
         preprocessing: of the default cache; None takes `GridPreprocessing()`, which fits films without spacing.
         progress: see `Progress`.
+        colour: pictures keep their three colours, in the imported images and in the default cache.
 
     Raises:
         InputError: if nothing can be prepared at all; bad files alone are skipped and reported.
@@ -129,17 +131,18 @@ def prepare(
     by_case = {item.case: item for item in found}
     cases = [_case(item, table, policy, names, report) for item in found]
     choice.assign(cases, by_case, table.split_column, PrepareReport(out))  # a bad option should not wait for the images
-    reading = {name: value for name, value in (("series", series), ("voi", voi), ("resample", resample)) if value}
+    options = {"series": series, "voi": voi, "resample": resample, "colour": colour}
+    reading = {name: value for name, value in options.items() if value}
     _forget_other_reading(out, reading)
 
-    imported = _import(found, out, names, voi, resample, report, progress)
+    imported = _import(found, out, names, voi, resample, colour, report, progress)
     truth = _truth([item for item in found if item.case in imported], imported, masks, out, names, report)
     cases = [
         replace(case, image=imported[case.case].path, truth=truth.get(case.case))
         for case in cases
         if case.case in imported
     ]
-    preprocessing = preprocessing or _default_preprocessing([item.volume for item in found])
+    preprocessing = preprocessing or _default_preprocessing([item.volume for item in found], colour)
     folder = cache_folder(out, preprocessing.parameters)
     caching = None if progress is None else lambda done, total, _: progress(done, total, "preprocessing")
     failed = {
@@ -186,7 +189,7 @@ def _forget_other_reading(out: Path, reading: dict[str, Any]) -> None:
     """Images that are about to be read in another way would no longer be what an older dataset.json says."""
     if (out / FILE_NAME).exists():
         old = PreparedDataset.read(out).reading
-        if any(bool(old.get(name)) != bool(reading.get(name)) for name in ("voi", "resample")):
+        if any(bool(old.get(name)) != bool(reading.get(name)) for name in ("voi", "resample", "colour")):
             (out / FILE_NAME).unlink()
 
 
@@ -201,14 +204,14 @@ def _check_apart(out: Path, input: Path, masks: Path | None) -> None:
         raise InputError(f"{masks}: the images lie in it too; give a folder that holds the true masks alone")
 
 
-def _default_preprocessing(volumes: Sequence[Volume]) -> GridPreprocessing:
+def _default_preprocessing(volumes: Sequence[Volume], colour: bool) -> GridPreprocessing:
     """1 mm pixels; films and pictures, whose mm are unknown or those of the detector, are fitted into the grid."""
     films = all(
         volume.header.shape[2] == 1
         and (not volume.header.spacing_known or (volume.tags is not None and volume.tags.plane == "projection"))
         for volume in volumes
     )
-    return GridPreprocessing(pixel_spacing=None) if films else GridPreprocessing()
+    return GridPreprocessing(pixel_spacing=None if films else 1.0, channels=3 if colour else 1)
 
 
 def _begin_flow(there: Found, refused: Sequence[Skipped], report: PrepareReport) -> None:
@@ -230,6 +233,7 @@ def _import(
     names: Pseudonyms,
     voi: bool,
     resample: bool,
+    colour: bool,
     report: PrepareReport,
     progress: Progress | None,
 ) -> dict[str, ImportedImage]:
@@ -243,6 +247,7 @@ def _import(
         voi,
         resample,
         None if progress is None else lambda done, total: progress(done, total, "reading images"),
+        colour,
     )
     report.skip(skipped, "volumes")
     return {image.case: image for image in images}

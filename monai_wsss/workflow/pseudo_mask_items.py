@@ -1,5 +1,6 @@
 """Training items of the segmenter: slices with their pseudo masks."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from monai_wsss.errors import InputError
 from monai_wsss.transforms import GridPreprocessing
 from monai_wsss.workflow.cached_stage import open_cache
 
+_IGNORE = 255
+
 
 def pseudo_mask_items(
     dataset_dir: str,
@@ -19,11 +22,13 @@ def pseudo_mask_items(
     preprocessing: GridPreprocessing,
     negatives_per_positive: float | None = None,
     seed: int = 0,
+    kinds: Sequence[str] = ("refined", "crf"),
 ) -> list[dict[str, Any]]:
-    """Slices of a split with `image`, `refined` and `crf` as `(file, index)`, see `LoadSliced`.
+    """Slices of a split with `image` and each kind of pseudo mask as `(file, index)`, see `LoadSliced`.
 
-    Kept are slices labelled absent for every class, and those with a class present (from 0.5) of whose two masks
-    neither is empty (an empty mask would teach that a positive slice is background). What lies between is left out.
+    Kept are slices labelled absent for every class, and those with a class present (from 0.5) none of whose masks is
+    empty: one without a lesion pixel would teach that a positive slice is background. Ignored pixels (255) are no
+    lesion. What lies between is left out.
 
     Args:
         dataset_dir: prepared folder.
@@ -32,6 +37,7 @@ def pseudo_mask_items(
         preprocessing: whose cache is read.
         negatives_per_positive: at most this many negative slices for each positive one, drawn with `seed`; None = all.
         seed: seed of the draw.
+        kinds: folders of `pseudo_masks/`, and keys of an item; at least one.
 
     Raises:
         InputError: pseudo masks are missing, or no positive slice has one.
@@ -40,17 +46,17 @@ def pseudo_mask_items(
     cases = dataset.cases(split)
     masks = Path(output_dir) / "pseudo_masks"
     cache = open_cache(Path(dataset_dir), dataset.cases(), preprocessing)
-    extra = {"refined": masks / "refined", "crf": masks / "crf"}
-    for case in cases:
-        if not (extra["refined"] / f"{case.case}.npy").exists():
-            raise InputError(f"{masks}: no pseudo mask of {case.case}; run the refine stage first")
+    extra = {kind: masks / kind for kind in kinds}
+    for kind, folder in extra.items():
+        for case in cases:
+            if not (folder / f"{case.case}.npy").exists():
+                raise InputError(f"{masks}: no {kind} mask of {case.case}; run the stage that writes it first")
     positive, negative = [], []
     for item in slice_items(cases, cache, len(dataset.labels), extra):
         if is_absent(item["classes"]).all():
             negative.append(item)
-        elif is_present(item["classes"]).any():
-            if all(np.load(path, mmap_mode="r")[index].any() for path, index in (item["refined"], item["crf"])):
-                positive.append(item)
+        elif is_present(item["classes"]).any() and all(has_lesion(*item[kind]) for kind in kinds):
+            positive.append(item)
     if not positive:
         raise InputError(
             f"{masks}: no positive slice of {split} has a pseudo mask; look at the preview, lower threshold"
@@ -60,3 +66,9 @@ def pseudo_mask_items(
         drawn = np.random.default_rng(seed).choice(len(negative), size=keep, replace=False)
         negative = [negative[i] for i in sorted(drawn)]
     return positive + negative
+
+
+def has_lesion(path: str, index: int) -> bool:
+    """True where slice `index` of the masks in `path` has a pixel of any class; 255 is none."""
+    mask = np.load(path, mmap_mode="r")[index]
+    return bool(((mask > 0) & (mask < _IGNORE)).any())

@@ -11,7 +11,7 @@ from monai_wsss.data import Case, write_array, write_table
 from monai_wsss.data.dataset_file import SPLITS
 from monai_wsss.data.presence import is_present
 from monai_wsss.engines import Heartbeat, load_weights
-from monai_wsss.networks import ResNetClassifier
+from monai_wsss.networks import PooledClassifier
 from monai_wsss.ops import gate_class_maps, normalize_class_maps
 from monai_wsss.workflow.cached_stage import CachedStage
 from monai_wsss.workflow.pictures import picture_slices, save_panel
@@ -38,7 +38,7 @@ class SeedStage(CachedStage):
     writes = "seeds"
 
     def __init__(
-        self, network: ResNetClassifier, inferer: Inferer, batch_size: int, gate_probability: float = 0.5, **place: Any
+        self, network: PooledClassifier, inferer: Inferer, batch_size: int, gate_probability: float = 0.5, **place: Any
     ) -> None:
         super().__init__(**place)
         self.network, self.inferer = network, inferer

@@ -247,3 +247,35 @@ def test_bad_masks_and_kept_names(tmp_path):
     truth, (skip,) = masks(mask, tmp_path / "truth", images)
     assert truth == {} and skip.file == str(mask.path) and "DOE" not in skip.reason
     assert not (tmp_path / "truth").exists()
+
+
+def coloured(folder, name="DOE_JANE"):
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.png"
+    Image.fromarray(np.arange(60, dtype=np.uint8).reshape(4, 5, 3)).save(path)
+    return Volume((path,), path.relative_to(folder), name, read_picture_header(path), "picture")
+
+
+def test_pictures_keep_their_colours_on_request(tmp_path, reads):
+    volumes = [coloured(tmp_path / "in"), picture(tmp_path / "in", "GREY")]
+    found, _ = run(volumes, tmp_path / "images", note=size_of)
+    assert [len(nib.load(image.path).get_data_dtype()) for image in found] == [0, 0]
+    found, _ = run(volumes, tmp_path / "images", note=size_of, colour=True)
+    assert len(reads) == 4  # another reading, so both were read again
+    assert [len(nib.load(image.path).get_data_dtype()) for image in found] == [3, 0]
+    assert [nib.load(image.path).shape for image in found] == [(5, 4, 1)] * 2
+    assert [image.notes["voxels"] for image in found] == [20, 20]  # what is noted is noted of the luminance
+    assert np.array_equal(read_nifti(found[0].path, colour=True)[0], read_volume(volumes[0], colour=True).array)
+    run(volumes, tmp_path / "images", note=size_of, colour=True)
+    assert len(reads) == 4
+
+
+def test_void_of_a_true_mask_stays(tmp_path):
+    image = coloured(tmp_path / "in")
+    (found,), _ = run([image], tmp_path / "images", colour=True)
+    mask = np.array([[0, 20, 255, 0, 0], [1, 255, 0, 0, 0], [0, 0, 0, 0, 0], [0, 0, 0, 0, 255]], np.uint8)
+    palette = Image.fromarray(mask)
+    palette.putpalette([0, 0, 0, *range(1, 255), 224, 224, 192])
+    palette.save(tmp_path / "mask.png")
+    truth, skipped = import_masks({"a": tmp_path / "mask.png"}, {"a": found.path}, tmp_path / "truth", NAMES)
+    assert skipped == [] and np.array_equal(np.asarray(nib.load(truth["a"]).dataobj)[..., 0].T, mask)

@@ -176,3 +176,43 @@ def test_mutated_headers_never_raise_anything_else(tmp_path):
         except InputError:
             refused += 1
     assert 0 < refused < 150
+
+
+def coloured(path):
+    colours = np.random.default_rng(0).integers(0, 256, (4, 3, 2, 3), np.uint8)
+    array = np.zeros((4, 3, 2), [("R", "u1"), ("G", "u1"), ("B", "u1")])
+    for k, name in enumerate("RGB"):
+        array[name] = colours[..., k]
+    write(path, array)
+    return colours
+
+
+@pytest.mark.parametrize("name", ["x.nii", "x.nii.gz"])
+def test_colours_where_they_are_asked_for(tmp_path, name):
+    colours = coloured(tmp_path / name)
+    found, affine = read_nifti(tmp_path / name, colour=True)
+    assert found.dtype == np.float32 and np.array_equal(found, colours) and np.array_equal(affine, AFFINE)
+    grey = read_nifti(tmp_path / name, colour=False)[0]
+    red, green, blue = (float(value) for value in colours[1, 2, 0])
+    assert grey.shape == (4, 3, 2) and grey.dtype == np.float32
+    assert grey[1, 2, 0] == pytest.approx(0.299 * red + 0.587 * green + 0.114 * blue)
+    for read in (read_nifti_header, read_nifti):  # what lies about in a folder is more likely a map than an image
+        with pytest.raises(InputError, match="expected real numbers"):
+            read(tmp_path / name)
+    truncate(tmp_path / name, 0.8)
+    with pytest.raises(InputError):
+        read_nifti(tmp_path / name, colour=True)
+
+
+def test_grey_as_three_colours(tmp_path):
+    array = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
+    path = write(tmp_path / "x.nii", array)
+    found = read_nifti(path, colour=True)[0]
+    assert found.shape == (2, 3, 4, 3) and all(np.array_equal(found[..., k], array) for k in range(3))
+    assert np.array_equal(read_nifti(path, colour=False)[0], array)
+
+
+def test_fields_of_vectors_are_no_colours(tmp_path):
+    write(tmp_path / "field.nii.gz", np.ones((2, 3, 4, 1, 3), np.uint8))
+    with pytest.raises(InputError, match="has 5 dimensions"):
+        read_nifti(tmp_path / "field.nii.gz", colour=True)

@@ -169,3 +169,29 @@ def test_other_files(tmp_path):
     (tmp_path / "x.tif").rename(tmp_path / "x.png")
     with pytest.raises(InputError, match="cannot be read as PNG or JPEG"):
         read_picture(tmp_path / "x.png")
+
+
+RED_AND_BLUE = np.array([[[200, 0, 0], [0, 0, 100]]], np.uint8)  # one row, two columns
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
+def test_colours_stay_where_they_are_asked_for(tmp_path, mode):
+    Image.fromarray(RED_AND_BLUE).convert(mode, palette=Image.Palette.ADAPTIVE).save(tmp_path / "x.png")
+    found, _ = read_picture(tmp_path / "x.png", colour=True)
+    assert found.shape == (2, 1, 1, 3) and found.dtype == np.float32
+    assert found[:, 0, 0].tolist() == [[200, 0, 0], [0, 0, 100]]
+
+
+@pytest.mark.parametrize("array", [GREY, GREY.astype(np.uint16) * 200])
+def test_grey_as_three_colours(tmp_path, array):
+    found, _ = read_picture(save(tmp_path / "x.png", array), colour=True)
+    assert found.shape == (*array.T.shape, 1, 3)
+    assert all(np.array_equal(found[..., 0, k].T, array) for k in range(3))
+
+
+def test_a_turned_photograph_in_colour(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned right: the left end comes to the top
+    Image.fromarray(RED_AND_BLUE).save(tmp_path / "x.png", exif=exif)
+    found, _ = read_picture(tmp_path / "x.png", colour=True)
+    assert found.shape == (1, 2, 1, 3) and found[0, :, 0].tolist() == [[200, 0, 0], [0, 0, 100]]

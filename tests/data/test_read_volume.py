@@ -86,3 +86,15 @@ def test_what_cannot_be_read(tmp_path):
     (tmp_path / "notes.txt").write_text("clutter")
     with pytest.raises(InputError, match=r"notes\.txt: holds no DICOM image"):
         read_volume(tmp_path / "notes.txt")
+
+
+def test_three_colours_of_every_kind(tmp_path):
+    picture, nifti = tmp_path / "x.png", tmp_path / "x.nii.gz"
+    Image.fromarray(np.arange(18, dtype="u1").reshape(2, 3, 3)).save(picture)
+    colours = read_volume(picture, colour=True).array
+    assert colours.shape == (3, 2, 1, 3) and colours[1, 0, 0].tolist() == [3, 4, 5]
+    write_image(nifti, colours, AXIAL)
+    assert np.array_equal(read_volume(nifti, colour=True).array, colours)
+    assert np.array_equal(read_volume(nifti).array, read_volume(picture).array)
+    found = read_volume(write_series(tmp_path / "dicom"), colour=True).array
+    assert found.shape == (*SHAPE, 3) and all(np.array_equal(found[..., k], values_of()) for k in range(3))

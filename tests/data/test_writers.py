@@ -99,3 +99,48 @@ def test_what_cannot_be_written(tmp_path):
     with pytest.raises(ValueError):
         write_mask(tmp_path / "m.nii.gz", MASK[:2], tmp_path / "s.nii.gz")
     assert not (tmp_path / "m.nii.gz").exists()
+
+
+COLOURS = np.random.default_rng(1).integers(0, 256, (4, 5, 1, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_colours_come_back(tmp_path, known):
+    write_image(tmp_path / "x.nii.gz", COLOURS, FILM, known)
+    found, affine = read_nifti(tmp_path / "x.nii.gz", colour=True)
+    assert np.array_equal(found, COLOURS) and np.array_equal(affine, FILM)
+    image = nib.load(tmp_path / "x.nii.gz")
+    assert image.shape == (4, 5, 1) and int(image.header["datatype"]) == 128  # NIFTI_TYPE_RGB24
+    assert voxel_size_is_known(image.header) is known
+
+
+def test_other_programs_read_the_colours(tmp_path):
+    sitk = pytest.importorskip("SimpleITK")
+    write_image(tmp_path / "x.nii.gz", COLOURS, FILM)
+    image = sitk.ReadImage(str(tmp_path / "x.nii.gz"))
+    assert image.GetNumberOfComponentsPerPixel() == 3 and image.GetSize() == (4, 5, 1)
+    assert np.array_equal(sitk.GetArrayFromImage(image).transpose(2, 1, 0, 3), COLOURS)
+
+
+def test_grey_in_three_colours_is_written_as_grey(tmp_path):
+    write_image(tmp_path / "x.nii.gz", np.repeat(MASK[..., None] * 1000, 3, axis=-1), AFFINE)
+    assert nib.load(tmp_path / "x.nii.gz").shape == MASK.shape
+    assert np.array_equal(read_nifti(tmp_path / "x.nii.gz")[0], MASK * 1000)
+
+
+@pytest.mark.parametrize("colours", [COLOURS + 0.5, COLOURS - 1000, COLOURS * 300, COLOURS[..., :2]])
+def test_colours_that_do_not_fit(tmp_path, colours):
+    with pytest.raises(ValueError, match="colours must be three whole numbers"):
+        write_image(tmp_path / "x.nii.gz", colours, AFFINE)
+    assert not (tmp_path / "x.nii.gz").exists()
+
+
+def test_mask_of_a_picture_in_colour(tmp_path):
+    write_image(tmp_path / "s.nii.gz", COLOURS, FILM, spacing_known=False)
+    write_mask(tmp_path / "m.nii.gz", MASK[..., :1], tmp_path / "s.nii.gz")
+    mask = nib.load(tmp_path / "m.nii.gz")
+    assert mask.shape == (4, 5, 1) and np.array_equal(mask.dataobj, MASK[..., :1])
+    assert np.array_equal(mask.affine, FILM) and not voxel_size_is_known(mask.header)
+    assert mask.get_data_dtype() == np.uint8
+    with pytest.raises(ValueError):
+        write_mask(tmp_path / "m.nii.gz", MASK, tmp_path / "s.nii.gz")

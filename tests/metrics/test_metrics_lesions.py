@@ -79,3 +79,23 @@ def test_no_case_and_bad_shape():
     assert lesion_counts(torch.zeros(0, 4, 4), torch.zeros(0, 4, 4)).shape == (0, 3)
     with pytest.raises(ValueError, match="one shape"):
         lesion_counts(torch.zeros(1, 4, 4), torch.zeros(1, 4, 5))
+
+
+# name: prediction, truth with void as ?, (TP, FP, FN)
+VOID_CASES = {
+    "on void alone": ("..#. ....", "##?. ....", (0, 0, 1)),
+    "on void and beyond": ("..## ....", "##?. ....", (0, 1, 1)),
+    "on lesion, void and beyond: one component, found": ("#### ....", "##?. ....", (1, 0, 0)),
+    "beside void": ("#... ....", "..?? ....", (0, 1, 0)),
+    "all void": ("#.#. ....", "???? ????", (0, 0, 0)),
+}
+
+
+@pytest.mark.parametrize(("pred", "truth", "expected"), VOID_CASES.values(), ids=VOID_CASES.keys())
+def test_void_is_neither_lesion_nor_false_positive(pred, truth, expected):
+    void = mask(truth.replace("#", ".").replace("?", "#"))
+    pred, lesion = mask(pred), mask(truth)
+    for true in (lesion, lesion | void):  # what the truth says on void does not count
+        assert lesion_counts(pred[None], true[None], void[None]).tolist() == [list(expected)]
+    nothing = torch.zeros_like(void)
+    assert torch.equal(lesion_counts(pred[None], lesion[None], nothing[None]), lesion_counts(pred[None], lesion[None]))

@@ -127,3 +127,31 @@ def test_bool_masks():
 def test_bad_labels(pred, truth, match):
     with pytest.raises(ValueError, match=match):
         confusion(pred, truth, 2)
+
+
+def test_ignored_voxels_count_neither_for_nor_against():
+    # 255 in place of the voxels (0, 3), (1, 1) and (1, 3) of the literal above: 1 called 1, 2 called 2, 1 called 2
+    truth = torch.tensor([[[0, 0, 1, 255], [0, 255, 2, 255]]])
+    assert confusion(PRED, truth, 3, 255).tolist() == [[[2, 1, 0], [0, 1, 0], [1, 0, 0]]]
+    assert torch.equal(confusion(PRED, TRUTH, 3, 255), confusion(PRED, TRUTH, 3))
+    assert confusion(PRED, torch.full_like(TRUTH, 255), 3, 255).sum() == 0
+    with pytest.raises(ValueError, match=r"truth holds labels 0\.\.254"):
+        confusion(PRED, torch.where(truth == 255, 254, truth), 3, 255)
+
+
+@pytest.mark.parametrize("chunk", [2**24, 60])
+def test_ignored_voxels_in_a_batch_equal_the_others_alone(monkeypatch, chunk):
+    monkeypatch.setattr(segmentation, "_CHUNK", chunk)
+    pred, truth = maps(7, 6, 5).byte(), maps(7, 6, 5, seed=1).byte()
+    void = maps(7, 6, 5, classes=4, seed=2) == 0
+    matrices = confusion(pred, truth.masked_fill(void, 255), 3, 255)
+    for index in range(7):
+        kept = ~void[index]
+        assert torch.equal(matrices[index], confusion(pred[index][kept][None], truth[index][kept][None], 3)[0])
+
+
+def test_mean_iou_of_several_classes():
+    # truth 0 0 1 1 2 2, pred 0 0 1 0 1 1: background 2/3, class 1 1/4, class 2 without a true positive 0, class 3
+    # neither in truth nor in prediction is left out: (2/3 + 1/4 + 0) / 3 = 11/36
+    matrix = confusion(torch.tensor([[0, 0, 1, 0, 1, 1]]), torch.tensor([[0, 0, 1, 1, 2, 2]]), 4)
+    assert float(mean_iou(matrix)[0]) == pytest.approx(11 / 36)

@@ -62,13 +62,19 @@ def test_lesions(result):
 
 
 def test_dataset_and_papers(result):
-    # 20 voxels: TP 5, FP 2, FN 1, TN 12: IoU 5/8 and 12/15, Dice 10/13; slices' Dice 2/3, 1, 0, 1, 1
+    # 20 voxels: TP 5, FP 2, FN 1, TN 12: IoU 5/8 and 12/15, Dice 10/13; slices' Dice 2/3, 1, 0, 1, 1,
+    # IoU 1/2, 1, 0, 1, 1; three of five slices are negative
     assert result["dataset"] == {
         "miou": pytest.approx((5 / 8 + 12 / 15) / 2),
         "pixel_accuracy": pytest.approx(17 / 20),
         "dice": pytest.approx(10 / 13),
     }
-    assert result["papers"] == {"dice_empty_is_one": pytest.approx(11 / 15)}
+    assert result["papers"] == {
+        "miou_positives": pytest.approx(3 / 4),
+        "miou_all": pytest.approx(7 / 10),
+        "dice_empty_is_one": pytest.approx(11 / 15),
+        "all_empty": pytest.approx(3 / 5),
+    }
 
 
 def test_classification(result):
@@ -188,6 +194,9 @@ def test_headline_is_the_mean_over_labels(several):
         ("lesions", "f1"),
         ("dataset", "dice"),
         ("papers", "dice_empty_is_one"),
+        ("papers", "miou_positives"),
+        ("papers", "miou_all"),
+        ("papers", "all_empty"),
         ("classification", "auc"),
         ("classification", "ece"),
     ):

@@ -7,6 +7,7 @@ from safetensors.torch import save_file
 
 from monai_wsss.errors import InputError
 from monai_wsss.networks import ResNetClassifier, load_backbone
+from monai_wsss.networks.nets.classifier import classifier
 
 HEAD = ["fc.weight", "fc.bias"]
 Weights = dict[str, torch.Tensor]
@@ -115,6 +116,80 @@ def test_refuses_another_backbone(rgb: Weights, net: ResNetClassifier, tmp_path:
         load_backbone(net, path)
     assert str(error.value).startswith(str(path)) and "\n" not in str(error.value)
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+
+
+def as_published(name: str) -> Weights:
+    """A VGG as torchvision writes it: RGB, its three linear layers (cut to a few numbers here), our 1/8 of width."""
+    torch.manual_seed(2)
+    state = classifier(name, in_channels=3, output_stride=32, width=0.125).state_dict()
+    weights = {key.replace("trunk.", "features."): torch.rand_like(value.float()) for key, value in state.items()}
+    weights = {key: value for key, value in weights.items() if key.startswith("features.")}
+    return {**weights, **{f"classifier.{layer}.weight": torch.zeros(4, 4) for layer in (0, 3, 6)}}
+
+
+@pytest.mark.parametrize("file", ["backbone.safetensors", "backbone.pth"])
+@pytest.mark.parametrize(("name", "weights"), [("vgg16", 13 * 2), ("vgg16_bn", 13 * 7)])
+def test_published_vgg(tmp_path: Path, name: str, weights: int, file: str) -> None:
+    rgb = as_published(name)
+    net = classifier(name, in_channels=1, output_stride=8, head_convs=3, width=0.125)
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    loaded = load_backbone(net, write(rgb, tmp_path / file))
+    after = net.state_dict()
+    assert loaded == [key for key in after if key.startswith("trunk.")] and len(loaded) == weights
+    torch.testing.assert_close(after["trunk.0.weight"], rgb["features.0.weight"].sum(dim=1, keepdim=True))
+    for key in loaded[1:]:
+        assert torch.equal(after[key].float(), rgb[key.replace("trunk.", "features.")].to(after[key].dtype).float()), (
+            key
+        )
+    for key in after.keys() - set(loaded):
+        assert key.startswith(("head.", "fc.")) and torch.equal(after[key], before[key])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        # VGG19 has convolutions at 16 and 23, where VGG16 has a pooling
+        (lambda w: {**w, "features.16.weight": torch.zeros(32, 32, 3, 3)}, "trunk.16.weight is not in this network"),
+        # VGG13 has none at 14
+        (lambda w: {k: v for k, v in w.items() if "features.14." not in k}, "trunk.14.weight is missing"),
+        (lambda w: {**w, "features.0.weight": torch.zeros(8, 3, 7, 7)}, r"has shape \(8, 3, 7, 7\), the network needs"),
+        (lambda w: as_published("vgg16_bn"), "trunk.1.weight is not in this network"),
+        (lambda w: {k: v for k, v in w.items() if k.startswith("classifier.")}, "no weight has a name of this network"),
+    ],
+)
+def test_refuses_another_vgg(tmp_path: Path, change, message: str) -> None:
+    net = classifier("vgg16", width=0.125)
+    path = write(change(as_published("vgg16")), tmp_path / "backbone.pt")
+    with pytest.raises(InputError, match=message):
+        load_backbone(net, path)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vgg16_bn"])
+def test_head_convolutions_are_taken_where_they_fit(tmp_path: Path, name: str) -> None:
+    own = classifier(name, head_convs=3, width=0.125)
+    path = write(own.state_dict(), tmp_path / "classifier.pt")
+    same = classifier(name, head_convs=3, width=0.125)
+    assert load_backbone(same, path) == list(same.state_dict())
+    assert all(torch.equal(value, same.state_dict()[key]) for key, value in own.state_dict().items())
+    # 2 of 3 convolutions, or 2 classes: the rest would fit, but is left alone with what does not
+    for arguments in ({"head_convs": 2, "head_channels": 64}, {"head_convs": 3, "num_classes": 2}):
+        other = classifier(name, width=0.125, **arguments)
+        before = other.head[2].weight.clone()
+        assert [key for key in load_backbone(other, path) if key.startswith(("head.", "fc."))] == []
+        assert torch.equal(other.head[2].weight, before)
+    bare = classifier(name, width=0.125)  # its linear layer has the same shape and reads other features
+    assert bare.fc.weight.shape == own.fc.weight.shape and "fc.weight" not in load_backbone(bare, path)
+
+
+def test_resnet_with_head_convolutions_from_a_published_file(rgb: Weights, tmp_path: Path) -> None:
+    net = classifier("resnet18", head_convs=3, drop_prob=0.2)
+    before = net.head[0].weight.clone()
+    loaded = load_backbone(net, write(rgb, tmp_path / "backbone.pt"))
+    assert [key for key in net.state_dict() if key not in loaded] == [
+        *(f"head.{place}.{kind}" for place in (0, 2, 4) for kind in ("weight", "bias")),
+        *HEAD,
+    ]
+    assert torch.equal(net.head[0].weight, before)
 
 
 class Trap:

@@ -121,6 +121,33 @@ def test_script_and_autocast(net: ResNetClassifier) -> None:
     torch.testing.assert_close(logits.float(), expected, rtol=0.05, atol=0.05)
 
 
+@pytest.mark.parametrize("depth", [18, 50])
+def test_levels_are_the_stages(depth: int) -> None:
+    net = ResNetClassifier(depth=depth, output_stride=8, width=0.25).eval()
+    stages: list[torch.Tensor] = []
+    for name in ("maxpool", "layer1", "layer2", "layer3", "layer4"):
+        net.get_submodule(name).register_forward_hook(lambda _module, _inputs, output: stages.append(output.clone()))
+    with torch.no_grad():
+        levels = net.levels(torch.randn(1, 1, 64, 48))
+    assert [level.shape[1] for level in levels] == list(net.level_channels)
+    assert [64 // level.shape[2] for level in levels] == [4, 4, 8, 8, 8]
+    for level, stage in zip(levels, stages, strict=True):  # as they were: no later layer writes into them
+        assert torch.equal(level, stage)
+
+
+def test_head_convolutions_and_drop_block_can_be_scripted() -> None:
+    net = ResNetClassifier(depth=18, head_convs=2, head_channels=8, drop_prob=0.5, drop_size=2, width=0.125)
+    scripted = torch.jit.script(net)
+    images = torch.randn(2, 1, 64, 64)
+    outputs = []
+    for each in (net, scripted):
+        torch.manual_seed(3)
+        outputs.append(each(images))
+    torch.testing.assert_close(outputs[0], outputs[1])
+    assert not torch.equal(scripted(images), outputs[1])  # other blocks
+    torch.testing.assert_close(scripted.eval()(images), net.eval()(images))
+
+
 def test_every_weight_gets_a_gradient() -> None:
     net = ResNetClassifier(depth=18, output_stride=8)
     net(torch.randn(2, 1, 32, 32)).square().sum().backward()

@@ -119,3 +119,23 @@ def test_through_a_data_loader_with_workers(tmp_path):
         batch["pred"] = MetaTensor(torch.ones(1, 1, 64, 64, depth))
         (item,) = [Invertd("pred", grid, orig_keys="image")(i) for i in decollate_batch(batch)]
         assert tuple(item["pred"].shape) == (1, 21, 24, depth) and item["pred"].min() == 1
+
+
+@pytest.mark.parametrize("outputs", [1, 3, 21])
+def test_round_trip_of_a_picture_in_colour(tmp_path, outputs):
+    from monai_wsss.data.writers import write_image
+
+    colours = np.full((61, 47, 1, 3), 100, np.float32)
+    colours[10:31, 20:41] = 30, 200, 60
+    affine = np.array([[-1.0, 0, 0, 0], [0, 0, -1, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
+    write_image(tmp_path / "v.nii.gz", colours, affine, spacing_known=False)
+    grid = GridPreprocessing(pixel_spacing=None, size=(40, 40), channels=3)
+    item = grid({"image": str(tmp_path / "v.nii.gz")})
+    assert item["image"].shape == (3, 40, 40, 1)
+    found = (item["image"][1] - item["image"][0] > 1).float()
+    item["pred"] = MetaTensor(torch.stack([found.as_tensor()] * outputs))
+    back = Invertd("pred", grid, orig_keys="image", nearest_interp=False)(item)["pred"]
+    assert tuple(back.shape) == (outputs, 61, 47, 1) and np.array_equal(back.affine.numpy(), affine)
+    blob = colours[..., 1] == 200
+    for channel in back.numpy() > 0.5:
+        assert 2 * (channel & blob).sum() / (channel.sum() + blob.sum()) > 0.9

@@ -97,3 +97,24 @@ def test_two_keys(tmp_path):
     path = write(tmp_path / "v.nii", body(20, 24, 3))
     out = GridPreprocessing(keys=("t1", "t2"), size=(32, 32))({"t1": path, "t2": path})
     assert torch.equal(out["t1"].as_tensor(), out["t2"].as_tensor())
+
+
+def test_channels_stand_in_the_parameters_where_they_are_three():
+    assert "channels" not in GridPreprocessing(channels=1).parameters
+    grid = GridPreprocessing(pixel_spacing=None, channels=3)
+    expected = {"version": 1, "pixel_spacing": None, "size": [256, 256], "clip": [0.5, 99.5], "inside_body": False}
+    assert grid.parameters == expected | {"channels": 3}
+    with pytest.raises(ValueError, match="channels must be 1"):
+        GridPreprocessing(channels=2)
+
+
+@pytest.mark.parametrize("pixel_spacing", [1.0, None])
+def test_a_grey_volume_in_three_channels(tmp_path, pixel_spacing):
+    path = write(tmp_path / "v.nii", body(20, 24, 3), spacing=(0.7, 0.9, 5))
+    grey, colours = (
+        GridPreprocessing(pixel_spacing=pixel_spacing, size=(32, 32), channels=channels)({"image": path})["image"]
+        for channels in (1, 3)
+    )
+    assert colours.shape == (3, 32, 32, 3)
+    torch.testing.assert_close(colours.as_tensor(), grey.as_tensor().expand(3, -1, -1, -1), atol=2e-3, rtol=0)
+    assert colours.meta["body_box"] == grey.meta["body_box"] and torch.equal(colours.affine, grey.affine)

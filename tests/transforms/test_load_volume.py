@@ -61,3 +61,15 @@ def test_whether_the_spacing_is_known_survives_a_loader(tmp_path, batch):
     loader = DataLoader(Dataset(items, Compose([LoadVolumed("image"), EnsureTyped("image")])), batch_size=batch)
     found = [item["image"] for batch in loader for item in decollate_batch(batch)]
     assert [bool(image.meta["spacing_known"]) for image in found] == [True, False]
+
+
+def test_three_channels(tmp_path, sources):
+    Image.fromarray(np.arange(18, dtype="u1").reshape(2, 3, 3)).save(tmp_path / "c.png")
+    image = LoadVolumed("image", channels=3)({"image": tmp_path / "c.png"})["image"]
+    assert tuple(image.shape) == (3, 3, 2, 1) and image.meta["spatial_shape"] == (3, 2, 1)
+    assert image[:, 1, 0, 0].tolist() == [3, 4, 5] and image[0, :, :, 0].tolist() == [[0, 9], [3, 12], [6, 15]]
+    for source in sources.values():
+        grey, colours = (LoadVolumed("image", channels=channels)({"image": source})["image"] for channels in (1, 3))
+        assert torch.equal(colours.as_tensor(), grey.as_tensor().expand(3, -1, -1, -1))
+    with pytest.raises(ValueError, match=r"channels must be 1 \(grey\) or 3"):
+        LoadVolumed("image", channels=4)

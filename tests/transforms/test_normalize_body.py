@@ -7,6 +7,7 @@ import torch
 from monai.data import MetaTensor
 
 from monai_wsss.errors import InputError
+from monai_wsss.ops import body_mask
 from monai_wsss.transforms import NormalizeBodyd
 
 
@@ -101,3 +102,15 @@ def test_constant_volume_is_refused():
 def test_percentiles_must_make_sense(clip):
     with pytest.raises(ValueError, match="percentiles"):
         NormalizeBodyd("image", clip=clip)
+
+
+@pytest.mark.parametrize("inside_body", [True, False])
+def test_colours_share_one_scale(inside_body):
+    colours = np.concatenate([head(), 2 * head(), 0.5 * head()])  # their mean has the body of the grey head
+    found = normalize(colours, inside_body=inside_body)
+    body = body_mask(torch.from_numpy(head())[None])[0, 0].numpy() if inside_body else np.ones(colours.shape[1:], bool)
+    low, high = np.percentile(colours[:, body], (0.5, 99.5))
+    clipped = colours.clip(low, high)
+    inner = clipped[:, body].astype(np.float64)
+    np.testing.assert_allclose(found.numpy(), (clipped - inner.mean()) / inner.std(), atol=1e-4)
+    assert found.meta["body_box"] == normalize(head(), inside_body=inside_body).meta["body_box"]

@@ -59,7 +59,12 @@ def test_literal(simple):
     assert result["lesions"] == {"f1": pytest.approx(0.8), "tp": 2, "fp": 1, "fn": 0}  # b is one lesion of two slices
     assert result["dataset"]["dice"] == pytest.approx(36 / 54)
     assert result["dataset"]["pixel_accuracy"] == pytest.approx(1 - 18 / (48 * 7))
-    assert result["papers"]["dice_empty_is_one"] == pytest.approx(5 / 7)
+    assert result["papers"] == {
+        "miou_positives": pytest.approx(2 / 3),
+        "miou_all": pytest.approx(5 / 7),
+        "dice_empty_is_one": pytest.approx(5 / 7),
+        "all_empty": pytest.approx(4 / 7),
+    }
     assert result["labels"] == ["lesion"]
     assert result["counts"] == {
         "patients": 2,
@@ -71,6 +76,16 @@ def test_literal(simple):
         "unmatched": 0,
         "skipped": 0,
     }
+
+
+def test_the_table_says_what_an_empty_prediction_scores(simple):
+    pred, truth, _ = simple
+    result = evaluate(pred, truth, None)
+    lines = [" ".join(line.split()) for line in format_table(result).splitlines()]
+    start = lines.index("Dice, empty slices = 1 0.714")
+    assert lines[start + 1] == "mIoU, empty slices = 1 0.714 (positive slices 0.667)"
+    assert lines[start + 2] == "an empty prediction 0.571 (in both)"
+    assert {f"papers.{name}" for name in result["papers"]} <= result["definitions"].keys()
 
 
 def test_the_file_holds_the_result_and_no_nan(simple):

@@ -63,6 +63,26 @@ def test_a_positive_slice_with_one_empty_mask_is_left_out(items, place, tmp_path
     assert names(found) == [("c", 0), ("c", 2)]
 
 
+def test_other_kinds_of_masks_and_ignored_pixels(items, place, tmp_path, grid):
+    """Slice 0 has a lesion pixel, 1 has ignored pixels alone, 2 is all ignored, 3 empty, 4 a negative with some."""
+    items({"c": ([[1, 0]] * 4 + [[0, 0]], [])} | {"d": ([[0, 1]], [0])})
+    for case, count in (("c", 5), ("d", 1)):
+        mask = np.zeros((count, 8, 8), np.uint8)
+        mask[0, 2, 2] = 2
+        if case == "c":
+            mask[0, 3], mask[1, 3], mask[2], mask[4, 3] = 255, 255, 255, 255
+        (tmp_path / "run" / "pseudo_masks" / "walk").mkdir(exist_ok=True)
+        np.save(tmp_path / "run" / "pseudo_masks" / "walk" / f"{case}.npy", mask)
+    found = pseudo_mask_items(place["dataset_dir"], place["output_dir"], "training", grid, kinds=["walk"])
+    assert names(found) == [("c", 0), ("c", 4), ("d", 0)]
+    assert {"image", "walk", "classes"} <= found[0].keys() and not {"refined", "crf"} & found[0].keys()
+    assert "pseudo_masks/walk/c.npy" in found[0]["walk"][0]
+    both = pseudo_mask_items(place["dataset_dir"], place["output_dir"], "training", grid, kinds=["walk", "crf"])
+    assert names(both) == [("c", 4), ("d", 0)]
+    with pytest.raises(InputError, match="no maps mask of c"):
+        pseudo_mask_items(place["dataset_dir"], place["output_dir"], "training", grid, kinds=["walk", "maps"])
+
+
 @pytest.mark.parametrize(("ratio", "negatives"), [(None, 9), (2.0, 4), (0.5, 1), (0.0, 0), (100.0, 9)])
 def test_negatives_for_each_positive(items, ratio, negatives):
     rows = [[1, 0]] * 2 + [[0, 0]] * 9
@@ -85,7 +105,7 @@ def test_a_split_without_a_mask_on_a_positive_is_refused(items):
 
 
 def test_missing_masks_are_named(items):
-    with pytest.raises(InputError, match="no pseudo mask of d; run the refine stage first"):
+    with pytest.raises(InputError, match="no refined mask of d; run the stage that writes it first"):
         items({"c": ([[1, 0]], [0]), "d": ([[0, 0]], [])}, missing=["d"])
 
 

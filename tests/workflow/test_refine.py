@@ -1,15 +1,11 @@
 """From class maps to pseudo masks."""
 
-import importlib
-
 import numpy as np
 import pytest
 import torch
 
 from monai_wsss.transforms import GridPreprocessing
-from monai_wsss.workflow import RefineStage
-
-refine = importlib.import_module("monai_wsss.workflow.refine")
+from monai_wsss.workflow import RefineStage, crf_labels
 
 OFF = {"crf_weight_gaussian": 0.0, "crf_weight_bilateral": 0.0}
 PAPER = {
@@ -75,13 +71,13 @@ def test_no_iteration_changes_nothing(stage):
 
 
 def test_only_present_labels_enter_a_slices_crf(stage, monkeypatch):
-    seen, original = [], refine.dense_crf
+    seen, original = [], crf_labels.dense_crf
 
     def spy(probability, image, **settings):
         seen.append((probability.shape, image.shape, settings["sxy_gaussian"], settings["sxy_bilateral"]))
         return original(probability, image, **settings)
 
-    monkeypatch.setattr(refine, "dense_crf", spy)
+    monkeypatch.setattr(crf_labels, "dense_crf", spy)
     (_, crf), _ = masks(stage(squares()))
     # slice 1 is empty and needs none; slice 0 has background and 2, slice 2 background, 1 and 3;
     # widths in mm are pixels of 2 mm: 3 / 2 and 20 / 2
@@ -112,7 +108,7 @@ class TestImagesWithoutAPixelSize:
 
     def test_widths_are_pixels_and_no_air_is_looked_for(self, stage):
         stage_ = stage(np.ones((2, 1, 8, 8)), inside_body=True, **OFF)
-        assert (stage_.crf["sxy_gaussian"], stage_.crf["sxy_bilateral"]) == (3.0, 20.0)
+        assert (stage_.crf.sxy_gaussian, stage_.crf.sxy_bilateral) == (3.0, 20.0)
         (refined, _), _ = masks(stage_)
         assert refined.sum() == 2 * 64
 
@@ -138,14 +134,14 @@ def test_threshold_is_inclusive_on_stored_maps(stage, threshold, pixels):
     assert refined.sum() == pixels
 
 
-def test_crf_masks_of_a_batch_equal_those_of_single_slices(stage):
+def test_crf_labels_of_a_batch_equal_those_of_single_slices(stage):
     stage_ = stage(squares())
     case = stage_.dataset.cases("training")[0]
     volume = stage_.volume(case)
     refined = stage_.refined_masks(case, volume)
-    crf = stage_.crf_masks(refined, volume)
+    crf = stage_.crf.labels(refined, volume)
     low, high = volume.min(), volume.max()
     for i in (0, 2):  # intensities are scaled by the volume's range: put it back into each slice
         two = torch.cat([volume[i : i + 1], torch.stack([low, high] * 32).reshape(1, 1, 8, 8)])
-        alone = stage_.crf_masks(torch.cat([refined[i : i + 1], refined[1:2]]), two)
+        alone = stage_.crf.labels(torch.cat([refined[i : i + 1], refined[1:2]]), two)
         assert torch.equal(alone[0], crf[i])

@@ -1,7 +1,19 @@
 """Whole networks."""
 
+from monai_wsss.networks.nets.classifier import classifier
+from monai_wsss.networks.nets.irnet import IRNet
 from monai_wsss.networks.nets.mixed_unet import MixedUNet
+from monai_wsss.networks.nets.pooled_classifier import PooledClassifier
 from monai_wsss.networks.nets.resnet_classifier import ResNetClassifier
 from monai_wsss.networks.nets.segmenter import segmenter
+from monai_wsss.networks.nets.vgg_classifier import VGGClassifier
 
-__all__ = ["MixedUNet", "ResNetClassifier", "segmenter"]
+__all__ = [
+    "IRNet",
+    "MixedUNet",
+    "PooledClassifier",
+    "ResNetClassifier",
+    "VGGClassifier",
+    "classifier",
+    "segmenter",
+]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from monai.networks.nets.resnet import ResNet, get_inplanes
 from torch import Tensor, nn
+
+from monai_wsss.networks.nets.pooled_classifier import PooledClassifier
 
 _LAYERS: dict[int, tuple[str, list[int]]] = {
     18: ("basic", [2, 2, 2, 2]),
@@ -16,14 +17,18 @@ _LAYERS: dict[int, tuple[str, list[int]]] = {
 _DILATIONS = {32: (1, 1), 16: (1, 2), 8: (2, 4)}
 
 
-class ResNetClassifier(ResNet):
+class ResNetClassifier(PooledClassifier, ResNet):  # type: ignore[misc]  # MONAI's fc may be None
     """ResNet with global average pooling and one linear layer, as class activation maps need it.
 
     ``logits = W . mean(F(x)) + b``, so that ``W . F(x)`` is the class map and its spatial mean plus ``b`` the logit.
 
+    DropBlock stands after ``layer3`` and ``layer4``. The levels are the stem after its max pooling (stride 4) and the
+    outputs of ``layer1`` (4), ``layer2`` (8), ``layer3`` and ``layer4``.
+
     An output stride of 16 or 8 turns the stride of the last one or two stages into dilation. The weights keep their
     names and shapes, and every 2nd or 4th feature equals the feature at output stride 32. Parameter names are
-    torchvision's (``conv1``, ``bn1``, ``layer1`` .. ``layer4``, ``fc``).
+    torchvision's (``conv1``, ``bn1``, ``layer1`` .. ``layer4``, ``fc``),
+    with ``head`` for the head convolutions.
 
     Args:
         spatial_dims: 2 or 3.
@@ -31,12 +36,18 @@ class ResNetClassifier(ResNet):
         num_classes: number of classes K, one logit each.
         depth: 18, 34, 50 or 101.
         output_stride: input pixels per feature pixel: 32, 16 or 8.
+        head_convs: 3x3 convolutions with ReLU on top of the backbone; the X-ray paper has 3.
+        head_channels: channels of each of them.
+        drop_prob: share of features that DropBlock drops in training, in [0, 1).
+        drop_size: edge of its blocks, in feature pixels.
+        width: factor on the backbone's channels; 1 is the published network, less is for tests and small runs.
 
     Raises:
         ValueError: if ``depth`` or ``output_stride`` is none of the above.
 
     Source: He et al., Deep residual learning for image recognition, 2016; dilation: Yu et al., Dilated residual
-    networks, 2017.
+    networks, 2017; head and DropBlock: Viniavskyi et al., Weakly-supervised segmentation for disease localization in
+    chest X-ray images, 2020, and its published code.
     """
 
     def __init__(
@@ -46,50 +57,44 @@ class ResNetClassifier(ResNet):
         num_classes: int = 1,
         depth: int = 50,
         output_stride: int = 32,
+        head_convs: int = 0,
+        head_channels: int = 512,
+        drop_prob: float = 0.0,
+        drop_size: int = 7,
+        width: float = 1.0,
     ) -> None:
         if depth not in _LAYERS:
             raise ValueError(f"depth must be one of {sorted(_LAYERS)}, got {depth}.")
         if output_stride not in _DILATIONS:
             raise ValueError(f"output_stride must be one of {sorted(_DILATIONS)}, got {output_stride}.")
         block, layers = _LAYERS[depth]
+        planes = [int(width * channels) for channels in get_inplanes()]
         super().__init__(
             block=block,
             layers=layers,
-            block_inplanes=get_inplanes(),
+            block_inplanes=planes,
             spatial_dims=spatial_dims,
             n_input_channels=in_channels,
             conv1_t_stride=2,  # MONAI's default of 1 is five times slower and not the published network
             feed_forward=False,
             bias_downsample=False,  # as torchvision, whose weights are to fit
         )
-        self.fc: nn.Linear = nn.Linear(self.in_planes, num_classes)
-        nn.init.zeros_(self.fc.bias)
+        first, second, third, fourth = (channels * (self.in_planes // planes[3]) for channels in planes)
+        self.level_channels = (planes[0], first, second, third, fourth)
+        self._add_head(spatial_dims, num_classes, head_convs, head_channels, drop_prob, drop_size)
         rate3, rate4 = _DILATIONS[output_stride]
         if rate3 > 1:
             _replace_stride(self.layer3, before=1, after=rate3)
         if rate4 > 1:
             _replace_stride(self.layer4, before=rate3, after=rate4)
 
-    def features(self, x: Tensor) -> Tensor:
-        """Last feature map.
-
-        Args:
-            x: images ``(B, C, *S)``.
-
-        Returns:
-            Non-negative features ``(B, F, *S')`` with ``S' = ceil(S / output_stride)``.
-        """
-        x = self.maxpool(self.act(self.bn1(self.conv1(x))))
-        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits ``(B, K)`` of images ``(B, C, *S)``."""
-        return self.fc(torch.flatten(self.features(x), 2).mean(dim=-1))
-
-    @property
-    def class_weight(self) -> Tensor:
-        """Weights ``(K, F)`` of the last layer: each class's share of every feature."""
-        return self.fc.weight
+    def levels(self, x: Tensor) -> list[Tensor]:
+        """Stem and four stages ``(B, level_channels[i], *S_i)``, fine to coarse, without the head convolutions."""
+        stem = self.maxpool(self.act(self.bn1(self.conv1(x))))
+        first = self.layer1(stem)
+        second = self.layer2(first)
+        third = self.drop(self.layer3(second))
+        return [stem, first, second, third, self.drop(self.layer4(third))]
 
 
 def _replace_stride(stage: nn.Sequential, before: int, after: int) -> None:

@@ -1,0 +1,62 @@
+"""Probabilities and class maps of films by the classifiers of a fold."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmarks.geometry import map_to_source
+from benchmarks.run_parts import classifier_of, part_of, preprocessing_of
+from monai_wsss.data import Case
+from monai_wsss.ops import normalize_class_maps
+from monai_wsss.workflow.cached_stage import open_cache
+from monai_wsss.workflow.start import select_device
+
+_BATCH = 16
+
+
+@torch.no_grad()
+def probabilities(run: Path, data: Path, cases: Sequence[Case], device: str = "auto") -> dict[str, float]:
+    """The run's classifier on films as it was trained: case -> probability of the first class."""
+    place = select_device(device)
+    network = classifier_of(run, "classify.yaml").to(place)
+    preprocess = preprocessing_of(run)
+    cache = open_cache(data, cases, preprocess)
+    found: dict[str, float] = {}
+    for start in range(0, len(cases), _BATCH):
+        batch = cases[start : start + _BATCH]
+        films = torch.from_numpy(np.concatenate([np.load(cache / f"{case.case}.npy") for case in batch]))
+        chances = network(films.to(place)).float().sigmoid()[:, 0].tolist()
+        found |= dict(zip((case.case for case in batch), chances, strict=True))
+    return found
+
+
+def film_maps(
+    run: Path,
+    network: nn.Module,
+    cases: Sequence[Case],
+    method: str | None = None,
+    device: str = "auto",
+) -> dict[str, Tensor]:
+    """Class maps of the first class in [0, 1], `(columns, rows)` of the film itself; no label gates them.
+
+    Args:
+        run: whose preprocessing and inferer (`seed.yaml`) count.
+        network: a classifier, see `classifier_of`.
+        cases: films.
+        method: sets the bundle's `cam_method`; None leaves it.
+        device: device id.
+    """
+    place = select_device(device)
+    network = network.to(place)
+    inferer = part_of(run, "seed.yaml", "inferer", **({} if method is None else {"cam_method": method}))
+    preprocess = preprocessing_of(run)
+    maps = {}
+    for case in cases:
+        image = preprocess({"image": str(case.image)})["image"]  # (C, H, W, 1)
+        film = image.as_tensor()[..., 0][None].to(place)
+        on_grid = normalize_class_maps(inferer(film, network).float())[:, 0].cpu()
+        maps[case.case] = map_to_source(on_grid, image, preprocess)[..., 0]
+    return maps

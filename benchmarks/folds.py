@@ -1,0 +1,93 @@
+"""Folds over patients, and prepared folders that differ in split or labels and share images and cache."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from sklearn.model_selection import StratifiedKFold
+
+from monai_wsss.data import Case, PreparedDataset
+from monai_wsss.data.dataset_file import SPLITS
+from monai_wsss.data.split import split_patients
+from monai_wsss.errors import InputError
+
+
+def patient_folds(
+    dataset: PreparedDataset, folds: int, seed: int = 0, validation: float = 0.15
+) -> list[PreparedDataset]:
+    """The data set once a fold: every patient tests in one fold and trains or validates in the others.
+
+    Args:
+        dataset: its own split is not looked at.
+        folds: at least 2; stratified by whether any class is present in any case of a patient.
+        seed: of the folds and of the validation patients; the order of the cases does not matter.
+        validation: share of a fold's other patients, on whose labels the checkpoint is chosen.
+
+    Raises:
+        InputError: fewer patients of either kind than folds.
+    """
+    labels = patient_labels(dataset)
+    patients = sorted(labels)
+    positive = np.array([max(labels[patient]) >= 0.5 for patient in patients])
+    if folds < 2 or min(positive.sum(), (~positive).sum()) < folds:
+        raise InputError(
+            f"{folds} folds need as many patients with and without a finding, there are "
+            f"{positive.sum()} and {(~positive).sum()}"
+        )
+    made = []
+    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    for others, held_out in splitter.split(patients, positive):
+        rest = {patients[index]: labels[patients[index]] for index in others}
+        split_of = split_patients(rest, (1 - validation, validation, 0.0), seed)
+        split_of |= {patients[index]: "test" for index in held_out}
+        made.append(_resplit(dataset, split_of))
+    return made
+
+
+def patient_labels(dataset: PreparedDataset) -> dict[str, list[float]]:
+    """Patient -> the highest label of each class over the patient's cases."""
+    labels: dict[str, list[float]] = {}
+    for case in dataset.cases():
+        known = labels.get(case.patient, case.classes)
+        labels[case.patient] = [max(pair) for pair in zip(known, case.classes, strict=True)]
+    return labels
+
+
+def shuffle_labels(dataset: PreparedDataset, seed: int = 0) -> PreparedDataset:
+    """Image-level labels of training and of validation in random order; those of the test split stay.
+
+    Every image (a film, or a slice of a volume) gets the labels of a random one of its split, so that their share
+    stays and nothing else of them does.
+    """
+    rng = np.random.default_rng(seed)
+    changed = {split: _shuffled(dataset.cases(split), rng) for split in ("training", "validation")}
+    return replace(dataset, **changed)
+
+
+def write_variant(dataset: PreparedDataset, data: Path, folder: Path) -> Path:
+    """Write `folder`/dataset.json beside a link to the cache of `data`; returns `folder`."""
+    cache = data.resolve() / "cache"
+    cache.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "cache").exists():
+        (folder / "cache").symlink_to(cache, target_is_directory=True)
+    dataset.write(folder)
+    return folder
+
+
+def _resplit(dataset: PreparedDataset, split_of: Mapping[str, str]) -> PreparedDataset:
+    cases = sorted(dataset.cases(), key=lambda case: case.case)
+    chosen = {split: tuple(case for case in cases if split_of[case.patient] == split) for split in SPLITS}
+    return replace(dataset, **chosen)
+
+
+def _shuffled(cases: tuple[Case, ...], rng: np.random.Generator) -> tuple[Case, ...]:
+    rows = [row for case in cases for row in case.slice_classes or (case.classes,)]
+    mixed = iter([rows[index] for index in rng.permutation(len(rows))])
+    changed = []
+    for case in cases:
+        drawn = tuple(next(mixed) for _ in case.slice_classes or (None,))
+        whole = tuple(max(column) for column in zip(*drawn, strict=True))
+        changed.append(replace(case, classes=whole, slice_classes=None if case.slice_classes is None else drawn))
+    return tuple(changed)

@@ -1,0 +1,72 @@
+"""What every classifier with readable class maps has in common."""
+
+import torch
+from monai.networks.layers.factories import Conv
+from torch import Tensor, nn
+
+from monai_wsss.networks.blocks.drop_block import DropBlock
+
+
+class PooledClassifier(nn.Module):
+    """Backbone, optional head convolutions, global average pooling, one linear layer.
+
+    ``logits = W . mean(F(x)) + b``, so that ``W . F(x)`` is the class map and its spatial mean plus ``b`` the logit.
+
+    A subclass builds its backbone, calls :meth:`_add_head` and gives :meth:`levels`. The last features pass through
+    the identity ``last``, so that a hook finds them by name whatever the network.
+
+    Source: Zhou et al., Learning deep features for discriminative localization, 2016; the head convolutions:
+    Viniavskyi et al., Weakly-supervised segmentation for disease localization in chest X-ray images, 2020, section 3.
+    """
+
+    level_channels: tuple[int, int, int, int, int]
+
+    def _add_head(
+        self, spatial_dims: int, num_classes: int, count: int, channels: int, drop_prob: float, drop_size: int
+    ) -> None:
+        """Put ``count`` 3x3 convolutions with ReLU, DropBlock, ``last`` and ``fc`` on a backbone."""
+        self.drop = DropBlock(spatial_dims, drop_prob, drop_size)
+        self.head = nn.Sequential()
+        width = self.level_channels[-1]
+        for _ in range(count):
+            conv = Conv[Conv.CONV, spatial_dims](width, channels, kernel_size=3, padding=1)
+            init_conv(conv)
+            self.head.extend([conv, nn.ReLU(inplace=True)])
+            width = channels
+        self.last = nn.Identity()
+        self.fc: nn.Linear = nn.Linear(width, num_classes)
+        nn.init.zeros_(self.fc.bias)
+
+    def levels(self, x: Tensor) -> list[Tensor]:
+        """Five feature maps ``(B, level_channels[i], *S_i)`` of the backbone, fine to coarse."""
+        raise NotImplementedError
+
+    def features(self, x: Tensor) -> Tensor:
+        """Last feature map.
+
+        Args:
+            x: images ``(B, C, *S)``.
+
+        Returns:
+            Non-negative features ``(B, F, *S')`` with ``S' = ceil(S / output_stride)``.
+        """
+        return self.last(self.head(self.levels(x)[-1]))
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Logits ``(B, K)`` of last features ``(B, F, *S')``."""
+        return self.fc(torch.flatten(features, 2).mean(dim=-1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits ``(B, K)`` of images ``(B, C, *S)``."""
+        return self.classify(self.features(x))
+
+    @property
+    def class_weight(self) -> Tensor:
+        """Weights ``(K, F)`` of the last layer: each class's share of every feature."""
+        return self.fc.weight
+
+
+def init_conv(conv: nn.Module) -> None:
+    """He's initialisation, by which the scale of activations stays the same through layers without a norm."""
+    nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")  # type: ignore[arg-type]
+    nn.init.zeros_(conv.bias)  # type: ignore[arg-type]

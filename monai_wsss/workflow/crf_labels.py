@@ -1,0 +1,105 @@
+"""From class maps to labels: threshold, body mask and dense CRF, as several stages need them."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from monai_wsss.ops import body_mask, dense_crf, label_unary, threshold_labels
+from monai_wsss.workflow.cached_stage import CachedStage
+
+
+@dataclass(frozen=True)
+class CRFLabels:
+    """Refines labels by a dense CRF whose unary term trusts each given label by `confidence`.
+
+    Args:
+        confidence: probability of a pixel's given label in the unary term.
+        sxy_gaussian: width of the smoothness kernel, pixels.
+        weight_gaussian: its weight.
+        sxy_bilateral: spatial width of the appearance kernel, pixels.
+        srgb: intensity width of the appearance kernel, on 0..255 from a volume's darkest to its brightest value.
+        weight_bilateral: its weight.
+        iterations: mean-field iterations.
+    """
+
+    confidence: float
+    sxy_gaussian: float
+    weight_gaussian: float
+    sxy_bilateral: float
+    srgb: float
+    weight_bilateral: float
+    iterations: int
+
+    def labels(self, labels: Tensor, volume: Tensor) -> Tensor:
+        """CRF labels of the slices that hold a lesion, uint8 `(D, 1, H, W)`; the others are background.
+
+        Only the labels present in a slice enter its CRF.
+
+        Args:
+            labels: 0 background, k + 1 class k, uint8 `(D, 1, H, W)`.
+            volume: preprocessed images `(D, C, H, W)`.
+        """
+        settings = asdict(self)
+        confidence = settings.pop("confidence")
+        image = (volume - volume.min()) / (volume.max() - volume.min()).clamp(min=1e-6)
+        masks = torch.zeros_like(labels)
+        for index in labels.flatten(1).any(dim=1).nonzero().flatten().tolist():
+            present = torch.unique(torch.cat([torch.zeros(1, dtype=labels.dtype), labels[index].flatten()]))
+            compact = torch.searchsorted(present, labels[index]).to(torch.uint8)
+            unary = label_unary(compact[None], len(present), confidence)
+            posterior = dense_crf(unary, image[index : index + 1], **settings)
+            masks[index] = present[posterior.argmax(dim=1)]
+        return masks
+
+
+class CRFStage(CachedStage):
+    """Stage that thresholds maps and refines the labels by a dense CRF.
+
+    Args:
+        crf_confidence: probability that the CRF's unary term gives to a pixel's label.
+        crf_sxy_gaussian: width of the smoothness kernel, mm.
+        crf_weight_gaussian: its weight.
+        crf_sxy_bilateral: spatial width of the appearance kernel, mm.
+        crf_srgb: intensity width of the appearance kernel, on 0..255 from a volume's darkest to its brightest value.
+        crf_weight_bilateral: its weight.
+        crf_iterations: mean-field iterations.
+        inside_body: drop lesion pixels in the air around the body, where the preprocessing looks for one.
+
+    Widths are in pixels where the preprocessing knows no pixel size (`pixel_spacing: null`).
+    """
+
+    def __init__(
+        self,
+        crf_confidence: float,
+        crf_sxy_gaussian: float,
+        crf_weight_gaussian: float,
+        crf_sxy_bilateral: float,
+        crf_srgb: float,
+        crf_weight_bilateral: float,
+        crf_iterations: int,
+        inside_body: bool = True,
+        **place: Any,
+    ) -> None:
+        super().__init__(**place)
+        self.inside_body = inside_body and self.preprocessing.inside_body
+        spacing = self.preprocessing.parameters["pixel_spacing"] or 1.0  # mm a pixel
+        self.crf = CRFLabels(
+            confidence=crf_confidence,
+            sxy_gaussian=crf_sxy_gaussian / spacing,
+            weight_gaussian=crf_weight_gaussian,
+            sxy_bilateral=crf_sxy_bilateral / spacing,
+            srgb=crf_srgb,
+            weight_bilateral=crf_weight_bilateral,
+            iterations=crf_iterations,
+        )
+
+    def thresholded(self, maps: Tensor, threshold: float | Sequence[float], volume: Tensor) -> Tensor:
+        """Labels of maps `(D, K, H, W)` inside the body of `volume (D, C, H, W)`, uint8 `(D, 1, H, W)`."""
+        labels = threshold_labels(maps, threshold)
+        if self.inside_body and bool(labels.any()):
+            inside = body_mask(volume[:, :1].movedim(0, -1)[None])  # (1, 1, H, W, D)
+            labels = labels * inside[0].movedim(-1, 0).to(labels.dtype)
+        return labels

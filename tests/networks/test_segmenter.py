@@ -1,0 +1,151 @@
+import io
+
+import pytest
+import torch
+from monai.networks.nets import FlexibleUNet
+from safetensors.torch import save_file
+from torch.nn import functional as F
+
+from monai_wsss.errors import InputError
+from monai_wsss.networks.nets.deeplab import DeepLabV3, DeepLabV3Plus
+from monai_wsss.networks.nets.resnet_classifier import ResNetClassifier
+from monai_wsss.networks.nets.segmenter import SEGMENTERS, segmenter, with_backbone
+
+NAMES = [
+    "mixed_unet",
+    "unet",
+    "unet_resnet18",
+    "unet_resnet50",
+    "unet_se_resnext50",
+    "deeplab_v3",
+    "deeplab_v3_resnet18",
+    "deeplab_v3_plus",
+    "deeplab_v3_plus_resnet18",
+]
+NARROW = (4, 4, 8, 8)
+
+
+def test_names():
+    assert list(SEGMENTERS) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("size", [(64, 64), (33, 97), (70, 31), (17, 40, 33)])
+def test_logits_have_the_images_size(name, size):
+    with torch.device("meta"):
+        network = segmenter(name, len(size), 2, 3, NARROW).eval()
+        assert network(torch.zeros(2, 2, *size)).shape == (2, 3, *size)
+
+
+@pytest.mark.parametrize("name", ["unet_resnet18", "unet_se_resnext50", "deeplab_v3_plus_resnet18"])
+def test_script_gives_the_same_output_at_any_size(name):
+    torch.manual_seed(0)
+    network = segmenter(name, 2, 1, 2).eval()
+    buffer = io.BytesIO()
+    torch.jit.save(torch.jit.script(network), buffer)
+    buffer.seek(0)
+    loaded = torch.jit.load(buffer)
+    with torch.no_grad(), torch.jit.optimized_execution(False):
+        for size in [(40, 24), (33, 47)]:
+            images = torch.rand(2, 1, *size)
+            torch.testing.assert_close(loaded(images), network(images))
+
+
+@pytest.mark.parametrize(
+    "name", ["unet_resnet18", "unet_se_resnext50", "deeplab_v3_resnet18", "deeplab_v3_plus_resnet18"]
+)
+def test_every_weight_gets_a_gradient(name):
+    torch.manual_seed(0)
+    network = segmenter(name, 2, 1, 2)
+    network(torch.randn(2, 1, 40, 33)).square().sum().backward()
+    without = [key for key, p in network.named_parameters() if p.grad is None or not p.grad.any()]
+    assert without == []
+
+
+@pytest.mark.parametrize("name", ["unet_resnet18", "deeplab_v3_plus_resnet18"])
+def test_batch_equals_single_and_half_precision_is_close(name):
+    torch.manual_seed(0)
+    network = segmenter(name, 2, 1, 2).eval()
+    images = torch.rand(3, 1, 40, 33)
+    with torch.no_grad():
+        logits = network(images)
+        torch.testing.assert_close(logits, torch.cat([network(image[None]) for image in images]), rtol=1e-3, atol=1e-4)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            half = network(images)
+    assert (half.float() - logits).abs().max() < 0.1 * logits.abs().max()
+
+
+def test_unet_is_monais_on_the_padded_image():
+    torch.manual_seed(0)
+    network = segmenter("unet_resnet18", 2, 1, 2).eval()
+    monais = FlexibleUNet(1, 2, "resnet18_projected").eval()
+    monais.load_state_dict(network.state_dict())
+    image = torch.rand(1, 1, 33, 60)
+    with torch.no_grad():
+        expected = monais(F.pad(image, (0, 4, 0, 31), mode="replicate"))[:, :, :33, :60]
+        torch.testing.assert_close(network(image), expected)
+        torch.testing.assert_close(network(image[:, :, :32, :32]), monais(image[:, :, :32, :32]))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "channels"),
+    [
+        ("deeplab_v3", DeepLabV3, 2048),
+        ("deeplab_v3_plus", DeepLabV3Plus, 2048),
+        ("deeplab_v3_resnet18", DeepLabV3, 512),
+        ("deeplab_v3_plus_resnet18", DeepLabV3Plus, 512),
+    ],
+)
+@pytest.mark.parametrize("output_stride", [8, 16])
+def test_names_and_stride_reach_deeplab(name, kind, channels, output_stride):
+    with torch.device("meta"):
+        network = segmenter(name, 2, 1, 2, output_stride=output_stride)
+        coarsest = network.encoder(torch.zeros(2, 1, 64, 64))[-1]
+    assert type(network) is kind
+    assert coarsest.shape == (2, channels, 64 // output_stride, 64 // output_stride)
+
+
+def test_another_name():
+    with pytest.raises(ValueError, match=f"one of {', '.join(NAMES)}, got vnet"):
+        segmenter("vnet", 2, 1, 2)
+
+
+@pytest.mark.parametrize("name", ["unet_resnet18", "deeplab_v3_plus_resnet18"])
+def test_encoder_starts_from_a_file(name, tmp_path):
+    torch.manual_seed(0)
+    source = ResNetClassifier(in_channels=3, num_classes=10, depth=18).eval()
+    save_file(source.state_dict(), tmp_path / "backbone.safetensors")
+    network = segmenter(name, 2, 1, 2).eval()
+    head = {key: value.clone() for key, value in network.state_dict().items() if not key.startswith("encoder.")}
+    assert with_backbone(network, tmp_path / "backbone.safetensors") is network
+
+    image = torch.rand(1, 1, 32, 32)
+    with torch.no_grad():  # a grey image, and the same as RGB; layer1 comes before any dilation
+        torch.testing.assert_close(
+            network.encoder(image)[1], source.levels(image.repeat(1, 3, 1, 1))[1], rtol=1e-3, atol=1e-4
+        )
+    for key, value in source.state_dict().items():
+        if key.startswith(("layer", "bn1")):
+            assert torch.equal(network.encoder.state_dict()[key], value), key
+    assert all(torch.equal(network.state_dict()[key], value) for key, value in head.items())
+
+
+def test_no_file_changes_nothing():
+    network = segmenter("mixed_unet", 2, 1, 2, NARROW)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    assert with_backbone(network) is network
+    assert all(torch.equal(network.state_dict()[key], value) for key, value in before.items())
+
+
+@pytest.mark.parametrize("name", ["mixed_unet", "unet", "unet_se_resnext50"])
+def test_network_without_a_resnet(name, tmp_path):
+    with torch.device("meta"):
+        network = segmenter(name, 2, 1, 2)
+    with pytest.raises(ValueError, match="ResNet encoder, got"):
+        with_backbone(network, tmp_path / "backbone.pt")
+
+
+def test_file_of_another_resnet(tmp_path):
+    torch.save(ResNetClassifier(depth=34).state_dict(), tmp_path / "backbone.pt")
+    with pytest.raises(InputError, match="same depth"):
+        with_backbone(segmenter("unet_resnet18", 2, 1, 2), tmp_path / "backbone.pt")
