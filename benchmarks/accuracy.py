@@ -15,7 +15,7 @@ from benchmarks.folds import shuffle_labels, write_variant
 from benchmarks.geometry import mask_to_grid, mask_to_source
 from benchmarks.run_parts import preprocessing_of
 from benchmarks.steps import Layout, Masks, layout_of, other_classifier_masks, step_masks
-from monai_wsss.data import Case, PreparedDataset, write_array, write_json, write_mask
+from monai_wsss.data import PreparedDataset, write_array, write_json, write_mask
 from monai_wsss.errors import InputError
 from monai_wsss.metrics import paired_difference
 from monai_wsss.ops import body_mask

@@ -33,7 +33,7 @@ class Score:
 
 
 def map_score(values: Tensor, film: Film, threshold: float) -> Score:
-    """Score of a map `(columns, rows)`; its box is that of the largest component above `threshold` times its maximum."""
+    """Score of a map `(columns, rows)`; its box holds the largest component above `threshold` times its maximum."""
     boxes = film.boxes[None, None]
     hit = pointing_hits(values[None, None], boxes)
     box = component_boxes(values[None, None], threshold * float(values.max()))

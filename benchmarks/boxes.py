@@ -136,7 +136,7 @@ def boxes_table(
         "bundle": content["bundle"],
         "overlays": content["overlays"],
         "overrides": content["overrides"],
-        "protocol": "W0: no box is used before the scores; checkpoints by image-level loss, thresholds from the config.",
+        "protocol": "W0: no box before the scores; checkpoints by image-level loss, the threshold is the config's.",
         "seeds": [record["seed"]],
         "folds": folds,
         "fold_seed": seed,

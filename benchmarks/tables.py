@@ -64,9 +64,9 @@ def _note(table: Mapping[str, Any]) -> str:
 
 def _boxes(table: Mapping[str, Any]) -> str:
     """Two tables: rows against boxes, and the classifier beside what tells the label without the finding."""
-    own = table["method"]
+    own, films = table["method"], table["counts"]["boxed_films"]
     lines = [
-        f"| row | hits of {table['counts']['boxed_films']} | pointing game | {own} minus row | box IoU | {own} minus row |",
+        f"| row | hits of {films} | pointing game | {own} minus row | box IoU | {own} minus row |",
         "|---|---|---|---|---|---|",
     ]
     for name, scores in table["rows"].items():

@@ -8,7 +8,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-BUNDLE = Path(__file__).parents[1] / "bundles" / "brain_mri_lesion_mixed_unet"
+BUNDLES = Path(__file__).parents[1] / "bundles"
+BUNDLE, FILM_BUNDLE = BUNDLES / "brain_mri_lesion_mixed_unet", BUNDLES / "cxr_pneumothorax_irnet"
 AXIAL = np.diag([-4.0, -4.0, 6.0, 1.0])  # mm; 4 x 4 x 6 = 0.096 ml a voxel
 SPLITS = {"train": 5, "val": 2, "test": 2}
 SETTINGS = {
@@ -21,6 +22,31 @@ SETTINGS = {
     "channels": [4, 4, 8, 8],
     "train_epochs": 3,
     "train_batch_size": 8,
+}
+FILM_SETTINGS = {
+    "size": [32, 32],
+    "classifier_name": "resnet18",
+    "classifier_width": 0.125,
+    "head_channels": 64,
+    "drop_size": 2,
+    "classify_epochs": 4,
+    "classify_batch_size": 8,
+    "classify_learning_rate": 3e-3,
+    "classify_new_factor": 1.0,
+    "classify_schedule": "polynomial",
+    "scales": [1.0],
+    "crf_sxy_gaussian": 1.0,
+    "crf_sxy_bilateral": 4.0,
+    "irnet_epochs": 2,
+    "irnet_batch_size": 4,
+    "irnet_radius": 3,
+    "walk_radius": 3,
+    "walk_exp_times": 4,
+    "segmenter": "unet",
+    "channels": [4, 4, 8, 8],
+    "train_epochs": 2,
+    "train_batch_size": 8,
+    "train_learning_rate": 0.05,
 }
 
 
@@ -99,6 +125,75 @@ def whole(tmp_path_factory, write_study, prepare_study, run_pipeline):
     data = prepare_study(study, root / "data")
     records = run_pipeline(data, root / "run")
     return SimpleNamespace(root=root, study=study, data=data, run=root / "run", records=records, bundle=BUNDLE)
+
+
+@pytest.fixture(scope="session")
+def write_films(write_volume):
+    """Writes images/, masks/ and labels.csv: films of 28 x 32 pixels around 100, squares around 200.
+
+    Class k of `labels` has a square of its own place in every second film; films take turns in having none.
+    """
+
+    def write(folder, splits, labels=("lesion",), seed=0):
+        rng, rows, total = np.random.default_rng(seed), [], 0
+        for split, count in splits.items():
+            for number in range(count):
+                film, mask = rng.uniform(80, 120, (28, 32, 1)), np.zeros((28, 32, 1), np.uint8)
+                for k in range(len(labels)):
+                    if (number + k) % 2:
+                        x, y = rng.integers(1, 18), 1 + 10 * k + rng.integers(0, 3)
+                        mask[x : x + 8, y : y + 8] = k + 1
+                name = f"FILM{total:03d}"
+                write_volume(
+                    folder / "images" / f"{name}.nii.gz", (film + 50 * (1 + mask) * (mask > 0)).astype(np.float32)
+                )
+                write_volume(folder / "masks" / f"{name}.nii.gz", mask)
+                rows.append([name, split, *(int((mask == k + 1).any()) for k in range(len(labels)))])
+                total += 1
+        with (folder / "labels.csv").open("w", newline="") as stream:
+            csv.writer(stream).writerows([["PatientID", "split", *labels], *rows])
+        return folder
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def run_film_bundle():
+    """Runs the chest X-ray bundle on a prepared folder, everything tiny."""
+
+    def run(data, out, settings=None, bundle=FILM_BUNDLE, **options):
+        from monai_wsss.workflow import Pipeline
+
+        options = {"device": "cpu", "tracking_uri": "none"} | options
+        return Pipeline(str(bundle), str(data), str(out), overrides=FILM_SETTINGS | (settings or {}), **options).run()
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def run_films(run_film_bundle):
+    """Prepares the films of a folder into `out`/data and runs the chest X-ray bundle on them into `out`/run."""
+
+    def run(study, out, settings=None, masks=True):
+        from monai_wsss.transforms import GridPreprocessing
+        from monai_wsss.workflow.prepare import prepare
+
+        grid = GridPreprocessing(pixel_spacing=None, size=FILM_SETTINGS["size"])
+        truth = study / "masks" if masks else None
+        prepare(study / "images", study / "labels.csv", out / "data", masks=truth, keep_names=True, preprocessing=grid)
+        return run_film_bundle(out / "data", out / "run", settings)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def whole_films(tmp_path_factory, write_films, run_films):
+    """One whole run of the chest X-ray bundle: `study`, `data`, `run`, `records`. To be looked at, not changed."""
+    root = tmp_path_factory.mktemp("films")
+    study = write_films(root / "study", {"train": 16, "val": 6, "test": 4})
+    records = run_films(study, root)
+    places = {"study": study, "data": root / "data", "run": root / "run"}
+    return SimpleNamespace(root=root, records=records, bundle=FILM_BUNDLE, **places)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,9 @@
-"""Losses: seeds, Mixed-UNet's pair of pseudo masks, image-level labels."""
+"""Losses: image-level labels, seeds, pseudo masks, affinities."""
 
+from monai_wsss.losses.affinity import AffinityLoss
 from monai_wsss.losses.mixed import SeedingCrossEntropyLoss
 from monai_wsss.losses.seeding import SeedingLoss
 from monai_wsss.losses.weighted_bce import WeightedBCELoss
+from monai_wsss.losses.weighted_pixel import WeightedPixelLoss
 
-__all__ = ["SeedingCrossEntropyLoss", "SeedingLoss", "WeightedBCELoss"]
+__all__ = ["AffinityLoss", "SeedingCrossEntropyLoss", "SeedingLoss", "WeightedBCELoss", "WeightedPixelLoss"]

@@ -36,7 +36,7 @@ def pointing_hits(maps: Tensor, boxes: Tensor, tolerance: float = 0.0) -> Tensor
         raise ValueError(f"tolerance must be at least 0 pixels, got {tolerance}")
     if not bool(torch.isfinite(maps).all()):
         raise ValueError("maps must be finite, got NaN or infinity")
-    tied = maps == maps.flatten(2).amax(2)[(..., *[None] * dims)]
+    tied = maps == maps.amax(tuple(range(2, maps.ndim)), keepdim=True)
     image, channel, *place = tied.nonzero(as_tuple=True)
     centre = torch.stack(place, 1)[:, None] + 0.5  # (P, 1, dims)
     low, high = boxes.double()[image, channel].split(dims, dim=-1)  # (P, N, dims)

@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.accuracy import _supervise, _write_rows, accuracy, preprocessing_of
+from benchmarks.accuracy import _supervise, _write_rows, accuracy
 from monai_wsss.data import PreparedDataset
 from monai_wsss.data.dataset_file import SPLITS
 from monai_wsss.errors import InputError

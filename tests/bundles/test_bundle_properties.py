@@ -8,18 +8,43 @@ import torch
 from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_net_in_out
 from monai.bundle.properties import InferProperties, TrainProperties
 
-BUNDLE = Path(__file__).parents[2] / "bundles" / "brain_mri_lesion_mixed_unet"
-META = str(BUNDLE / "configs" / "metadata.json")
+BUNDLES = Path(__file__).parents[2] / "bundles"
 NARROW = {"channels": [4, 8, 16, 32]}
+# bundle, segmenter, ids that make the network small enough for a test
+NETWORKS = [
+    ("brain_mri_lesion_mixed_unet", "mixed_unet", NARROW),
+    ("brain_mri_lesion_mixed_unet", "unet", NARROW),
+    ("cxr_pneumothorax_irnet", "unet_se_resnext50", {}),
+    ("cxr_pneumothorax_irnet", "unet_resnet50", {}),
+    ("cxr_pneumothorax_irnet", "unet_resnet18", {}),
+    ("cxr_pneumothorax_irnet", "deeplab_v3_resnet18", {}),
+    ("cxr_pneumothorax_irnet", "deeplab_v3_plus_resnet18", {}),
+    ("cxr_pneumothorax_irnet", "unet", NARROW),
+]
 
+each_bundle = pytest.mark.parametrize("bundle", sorted(path.name for path in BUNDLES.iterdir()))
+each_network = pytest.mark.parametrize(("bundle", "segmenter", "narrow"), NETWORKS)
 both = pytest.mark.parametrize(
     ("config", "kind"), [("train.yaml", "train"), ("inference.yaml", "infer")], ids=["train", "inference"]
 )
 
 
-def references(config, kind):
+def meta(bundle):
+    return str(BUNDLES / bundle / "configs" / "metadata.json")
+
+
+def config_of(bundle, config):
+    return str(BUNDLES / bundle / "configs" / config)
+
+
+@pytest.fixture
+def run_of(whole, whole_films):
+    return {run.bundle.name: run for run in (whole, whole_films)}
+
+
+def references(bundle, config, kind):
     """`(name, id, where it must be referenced)` of MONAI's properties that the config has."""
-    parser = ConfigParser(ConfigParser.load_config_file(str(BUNDLE / "configs" / config)))
+    parser = ConfigParser(ConfigParser.load_config_file(config_of(bundle, config)))
     properties = TrainProperties if kind == "train" else InferProperties
     rows = [(name, p["id"], p.get("refer_id")) for name, p in properties.items() if p["id"] in parser]
     return parser, rows
@@ -33,9 +58,10 @@ def workflow(whole, config, kind, **override):
     return made
 
 
+@each_bundle
 @both
-def test_check_properties_finds_nothing(config, kind, whole):
-    assert workflow(whole, config, kind).check_properties() == []
+def test_check_properties_finds_nothing(bundle, config, kind, run_of):
+    assert workflow(run_of[bundle], config, kind).check_properties() == []
 
 
 def test_check_properties_would_find_something(whole):
@@ -43,9 +69,10 @@ def test_check_properties_would_find_something(whole):
     assert workflow(whole, "train.yaml", "train", **wrong).check_properties() == ["val_inferer"]
 
 
+@each_bundle
 @both
-def test_required_and_optional_properties_are_there(config, kind):
-    _, rows = references(config, kind)
+def test_required_and_optional_properties_are_there(bundle, config, kind):
+    _, rows = references(bundle, config, kind)
     names = {name for name, _, _ in rows}
     if kind == "train":
         assert names >= {"bundle_root", "device", "dataset_dir", "trainer", "network_def", "max_epochs"}
@@ -56,9 +83,10 @@ def test_required_and_optional_properties_are_there(config, kind):
         assert names >= {"dataset_data", "handlers", "preprocessing", "postprocessing"}
 
 
+@each_bundle
 @both
-def test_optional_properties_are_used_by_exact_reference(config, kind):
-    parser, rows = references(config, kind)
+def test_optional_properties_are_used_by_exact_reference(bundle, config, kind):
+    parser, rows = references(bundle, config, kind)
     checked = 0
     for name, id_, where in rows:
         if where in (None, "validator", "interval"):
@@ -72,16 +100,16 @@ def test_optional_properties_are_used_by_exact_reference(config, kind):
 
 
 @both
-@pytest.mark.parametrize("segmenter", ["mixed_unet", "unet"])
-def test_network_agrees_with_metadata(config, kind, segmenter):
+@each_network
+def test_network_agrees_with_metadata(bundle, segmenter, narrow, config, kind):
     verify_net_in_out(
         net_id="network_def",
-        meta_file=META,
-        config_file=str(BUNDLE / "configs" / config),
+        meta_file=meta(bundle),
+        config_file=config_of(bundle, config),
         device="cpu",
-        n=4,  # 32 x 32
+        n=4 if bundle.startswith("brain") else 1,  # 32 x 32
         segmenter=segmenter,
-        **(NARROW if segmenter == "unet" else {}),
+        **narrow,
     )
 
 
@@ -89,8 +117,8 @@ def test_another_head_than_metadata_says_is_noticed():
     with pytest.raises(ValueError, match="output channel number `1` doesn't match: `2`"):
         verify_net_in_out(
             net_id="network_def",
-            meta_file=META,
-            config_file=str(BUNDLE / "configs" / "train.yaml"),
+            meta_file=meta("brain_mri_lesion_mixed_unet"),
+            config_file=config_of("brain_mri_lesion_mixed_unet", "train.yaml"),
             device="cpu",
             n=4,
             out_channels=1,
@@ -98,25 +126,25 @@ def test_another_head_than_metadata_says_is_noticed():
         )
 
 
-@pytest.mark.parametrize("segmenter", ["mixed_unet", "unet"])
-def test_torchscript_gives_the_same_output(segmenter, tmp_path):
-    config = str(BUNDLE / "configs" / "inference.yaml")
+@each_network
+def test_torchscript_gives_the_same_output(bundle, segmenter, narrow, tmp_path):
+    config = config_of(bundle, "inference.yaml")
     parser = ConfigParser(ConfigParser.load_config_file(config))
-    parser.update({"segmenter": segmenter, **NARROW})
+    parser.update({"segmenter": segmenter, **narrow})
     network = parser.get_parsed_content("network_def").eval()
     torch.save(network.state_dict(), tmp_path / "model.pt")
     ckpt_export(
         net_id="network_def",
         filepath=str(tmp_path / "model.ts"),
         ckpt_file=str(tmp_path / "model.pt"),
-        meta_file=META,
+        meta_file=meta(bundle),
         config_file=config,
         segmenter=segmenter,
-        **NARROW,
+        **narrow,
     )
     files = {"metadata.json": ""}
     loaded = torch.jit.load(tmp_path / "model.ts", _extra_files=files).eval()
-    assert json.loads(files["metadata.json"])["name"] == json.loads(Path(META).read_text())["name"]
+    assert json.loads(files["metadata.json"])["name"] == json.loads(Path(meta(bundle)).read_text())["name"]
     image = torch.rand(2, 1, 40, 24, generator=torch.Generator().manual_seed(0))  # no power of two
     with torch.no_grad():
         torch.testing.assert_close(loaded(image), network(image))

@@ -141,7 +141,9 @@ def test_half_precision_counts_in_float32(dtype):
         loss = AffinityLoss(5)(boundary, field, labels)
     loss.backward()
     assert loss.dtype == torch.float32 and boundary.grad.dtype == field.grad.dtype == dtype
-    torch.testing.assert_close(loss.detach(), AffinityLoss(5)(boundary.detach().float(), field.detach().float(), labels))
+    torch.testing.assert_close(
+        loss.detach(), AffinityLoss(5)(boundary.detach().float(), field.detach().float(), labels)
+    )
 
 
 def test_one_input_may_be_constant():

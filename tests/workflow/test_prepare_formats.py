@@ -9,7 +9,9 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+from PIL import Image
 from siim_acr_files import uid, write_siim_acr
+from voc_folder import write_voc
 
 from monai_wsss.data import PreparedDataset
 from monai_wsss.errors import InputError
@@ -115,10 +117,14 @@ def test_names_are_kept_on_request_and_the_masks_stay(tmp_path, scratch):
     assert list(scratch.iterdir()) == []
 
 
-def test_again_into_a_folder_among_the_films(tmp_path):
+@pytest.mark.parametrize("pictures", [False, True])
+def test_again_into_a_folder_among_the_films(tmp_path, pictures):
     """With names kept the prepared images are called as the films, and must not be taken for them."""
     write_siim_acr(tmp_path, films=4)
     images = tmp_path / "dicom-images-train"
+    for path in list(images.rglob("*.dcm")) if pictures else ():
+        Image.fromarray((pydicom.dcmread(path).pixel_array >> 4).astype(np.uint8)).save(path.with_suffix(".png"))
+        path.unlink()
     for _ in range(2):
         report = prepare_format(
             *("siim-acr", images, tmp_path / "train-rle.csv", images / "prepared"), keep_names=True, preprocessing=GRID
@@ -146,6 +152,20 @@ def test_the_temporary_folder_is_removed(tmp_path, scratch, monkeypatch, broken)
         assert str(error.value) == f"{table}: column 'pneumothorax' is not to its liking"
     assert seen == [True, 3, 1]
     assert list(scratch.iterdir()) == []
+
+
+def test_voc_brings_its_own_labels_and_split(tmp_path, scratch):
+    root = write_voc(tmp_path)
+    report = prepare_format("voc", tmp_path, None, tmp_path / "out", preprocessing=GRID)
+    assert report.labels[:2] == ("aeroplane", "bicycle")
+    assert report.split_by == "column split"
+    assert {split: report.cases[split] for split in ("training", "test")} == {
+        "training": 2,
+        "test": 2,
+    }  # of 3: 1 validates
+    assert list(scratch.iterdir()) == []
+    with pytest.raises(InputError, match=r"t\.csv: --format voc takes the labels from Annotations/"):
+        prepare_format("voc", root, tmp_path / "t.csv", tmp_path / "out")
 
 
 @pytest.mark.parametrize(
