@@ -9,7 +9,7 @@ from sklearn.model_selection import StratifiedKFold
 
 from monai_wsss.data import Case, PreparedDataset
 from monai_wsss.data.dataset_file import SPLITS
-from monai_wsss.data.split import split_patients
+from monai_wsss.data.presence import is_present
 from monai_wsss.errors import InputError
 
 
@@ -22,24 +22,27 @@ def patient_folds(
         dataset: its own split is not looked at.
         folds: at least 2; stratified by whether any class is present in any case of a patient.
         seed: of the folds and of the validation patients; the order of the cases does not matter.
-        validation: share of a fold's other patients, on whose labels the checkpoint is chosen.
+        validation: share of a fold's other patients of either kind, on whose labels the checkpoint is chosen.
 
     Raises:
         InputError: fewer patients of either kind than folds.
     """
     labels = patient_labels(dataset)
     patients = sorted(labels)
-    positive = np.array([max(labels[patient]) >= 0.5 for patient in patients])
+    positive = np.array([bool(is_present(labels[patient]).any()) for patient in patients])
     if folds < 2 or min(positive.sum(), (~positive).sum()) < folds:
         raise InputError(
             f"{folds} folds need as many patients with and without a finding, there are "
             f"{positive.sum()} and {(~positive).sum()}"
         )
-    made = []
+    made, rng = [], np.random.default_rng(seed)
     splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
     for others, held_out in splitter.split(patients, positive):
-        rest = {patients[index]: labels[patients[index]] for index in others}
-        split_of = split_patients(rest, (1 - validation, validation, 0.0), seed)
+        split_of = {patients[index]: "training" for index in others}
+        for kind in (positive[others], ~positive[others]):
+            mixed = rng.permutation(others[kind])
+            drawn = mixed[: max(1, round(validation * len(mixed)))]
+            split_of |= {patients[index]: "validation" for index in drawn}
         split_of |= {patients[index]: "test" for index in held_out}
         made.append(_resplit(dataset, split_of))
     return made

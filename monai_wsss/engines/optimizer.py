@@ -44,7 +44,7 @@ def parameter_groups(
 
 
 def make_optimizer(
-    name: str, groups: Sequence[Mapping[str, Any]], weight_decay: float = 0.0, momentum: float = 0.9
+    name: str, groups: Sequence[dict[str, Any]], weight_decay: float = 0.0, momentum: float = 0.9
 ) -> torch.optim.Optimizer:
     """Optimizer of the groups.
 

@@ -44,10 +44,11 @@ def lesion_counts(pred: Tensor, truth: Tensor, ignored: Tensor | None = None) ->
     for predicted, true, void in zip(*(mask.bool().cpu().numpy() for mask in (pred, truth, ignored)), strict=True):
         true = true & ~void
         true_components, lesions = ndimage.label(true, structure)
-        predicted_components, _ = ndimage.label(predicted, structure)
+        predicted_components, claims = ndimage.label(predicted, structure)
+        if void.any():
+            claims = np.unique(predicted_components[predicted & ~void]).size
         both = predicted & true
         found = np.unique(true_components[both]).size
-        claims = np.unique(predicted_components[predicted & ~void]).size
         matched = np.unique(predicted_components[both]).size
         rows.append((found, claims - matched, lesions - found))
     return torch.tensor(rows, dtype=torch.int64, device=pred.device).reshape(-1, 3)

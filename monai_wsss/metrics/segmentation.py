@@ -34,9 +34,9 @@ def confusion(pred: Tensor, truth: Tensor, num_classes: int, ignore_index: int |
     if pred.numel() == 0:
         return counts
     pred, truth = pred.reshape(batch, -1), truth.reshape(batch, -1)
-    ignored = None if ignore_index is None else truth == ignore_index
-    if ignored is not None:
-        truth = truth.masked_fill(ignored, 0)
+    ignored = None
+    if ignore_index is not None and bool((void := truth == ignore_index).any()):
+        ignored, truth = void, truth.masked_fill(void, 0)
     for name, labels in (("pred", pred), ("truth", truth)):
         low, high = int(labels.min()), int(labels.max())
         if low < 0 or high >= num_classes:

@@ -15,18 +15,26 @@ from monai_wsss.workflow.bundle_config import is_stage_config, known_defaults, l
 # Components that need no data and no earlier stage, so that building them early shows a bad value early.
 _COMPONENTS = ("preprocessing", "augmentation", "classifier_def", "network_def", "train#preprocessing", "train#loss")
 
+# Counts of which none is a choice: head_convs=0 is a network without them.
+_OPTIONAL_COUNTS = ("_convs", "_iterations", "_times")
+
 
 def check_values(values: Mapping[str, Any], configs: Path, source: str) -> dict[str, Any]:
     """Values for top-level ids, a whole number given as 1e2 made one; ids without a default of a plain type pass.
 
     A value is of its default's kind: true or false, whole number, number (or a list of them, one a class), text, list.
-    No number is negative where its default is not, and none is 0 where a whole default is not.
+    No number is negative where its default is not, and none is 0 where a whole default is not, but for counts of parts
+    that can be left out.
 
     Raises:
         InputError: a value of another kind.
     """
     defaults = known_defaults(configs)
-    return {name: _checked(value, defaults.get(name), f"{source}{name}={value}") for name, value in values.items()}
+    checked = {}
+    for name, value in values.items():
+        optional = type(value) is int and value == 0 and name.endswith(_OPTIONAL_COUNTS)
+        checked[name] = value if optional else _checked(value, defaults.get(name), f"{source}{name}={value}")
+    return checked
 
 
 def _is_expression(value: Any) -> bool:

@@ -76,19 +76,9 @@ class WalkStage(CRFStage):
         self.threshold, self.normalise, self.final_crf = threshold, normalise, final_crf
         self.noise_min_area, self.noise_min_confidence = noise_min_area, noise_min_confidence
 
-    @torch.no_grad()
-    def boundary(self, images: Tensor) -> Tensor:
-        """Boundary probability `(B, 1, h, w)` at stride 4 of images `(B, C, H, W)` and their mirror images."""
-        height, width = images.shape[2:]
-        # whole cells: otherwise those of the mirror image would be others
-        images = F.pad(images, (0, -width % _STRIDE, 0, -height % _STRIDE), mode="replicate")
-        axis = 2 + self.flip_axis
-        mirrored = self.network(images.flip(axis))[0].flip(axis)
-        return ((self.network(images)[0] + mirrored).float() / 2).sigmoid()
-
     def walked(self, seeds: Tensor, images: Tensor) -> Tensor:
         """Walked maps `(B, K, H, W)` in [0, 1] of class maps `(B, K, H, W)` and images `(B, C, H, W)`."""
-        boundary = self.boundary(images)
+        boundary = self.network.boundary(images, flip_axis=self.flip_axis)
         # cells of 4 x 4 pixels, cut at the end: their centres are those that the interpolation below takes
         coarse = F.avg_pool2d(seeds, _STRIDE, ceil_mode=True)
         walk = random_walk(coarse, boundary, **self.settings)

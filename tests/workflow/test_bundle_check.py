@@ -8,6 +8,7 @@ from monai_wsss.workflow.bundle_check import check_components, check_values, val
 STAGE = """\
 epochs: 50
 workers: 0
+head_convs: 3
 rate: 1.0e-3
 weight: null
 flips: false
@@ -33,6 +34,7 @@ def configs(tmp_path):
         ("epochs", 3, 3),
         ("epochs", 1e2, 100),  # given as 1e2: a whole number all the same
         ("workers", 0, 0),
+        ("head_convs", 0, 0),  # a part that can be left out
         ("rate", 1, 1),
         ("rate", [0.1, 0.2], [0.1, 0.2]),  # one a class
         ("rate", None, None),  # switched off
@@ -62,6 +64,7 @@ def test_values_that_fit(configs, name, value, kept):
         ("epochs", [1], "give a whole number"),
         ("epochs", float("inf"), "give a whole number"),
         ("epochs", 0, "too small; the default is 50"),
+        ("head_convs", False, "give a whole number, such as 3"),
         ("workers", -1, "too small; the default is 0"),
         ("rate", -1e-3, "too small"),
         ("rate", "fast", "give a number, such as 0.001"),
