@@ -129,7 +129,7 @@ def _run(
     gate: bool = True,
 ) -> None:
     settings = dict(values) | ({} if gate else {"infer_gate_probability": 0.0})
-    Pipeline(str(bundle), str(data), str(out), stages, overlays, settings, device, until_stage=until).run()
+    Pipeline(str(bundle), str(data), str(out), stages, overlays, settings, device, "none", until_stage=until).run()
 
 
 def _supervise(dataset: PreparedDataset, method: Path, ceiling: Path, layout: Layout) -> None:

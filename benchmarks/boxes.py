@@ -213,8 +213,7 @@ def _rows(
     folds: Sequence[_Fold], films: Sequence[Film], threshold: float, seed: int, device: str
 ) -> tuple[dict[str, list[Score]], str]:
     """Scores of the films by row, and the name of the row that is the bundle's own."""
-    own = config_of(folds[0].method, "seed.yaml").get("cam_method")
-    methods = {None: _PLAIN} if own is None else {m: METHODS.get(m, m) for m in dict.fromkeys((*_COMPARED, own))}
+    methods, own = _methods(config_of(folds[0].method, "seed.yaml"))
     kinds: dict[str, dict[str, Tensor]] = {name: {} for name in (RANDOM, SHUFFLED, *methods.values())}
     boxed = {film.case for film in films}
     for index, fold in enumerate(folds):
@@ -238,6 +237,14 @@ def _rows(
         name: [map_score(maps[film.case], film, threshold) for film in films] for name, maps in kinds.items() if maps
     }
     return rows, best
+
+
+def _methods(config: Mapping[str, Any]) -> tuple[dict[str | None, str], str | None]:
+    """Values of the id `cam_method` that are compared, with their rows, and the bundle's own; None without the id."""
+    own = config.get("cam_method")
+    if own is None:
+        return {None: _PLAIN}, None
+    return {method: METHODS.get(method, method) for method in dict.fromkeys((*_COMPARED, own))}, own
 
 
 def _summaries(rows: Mapping[str, Sequence[Score]], own: str, films: Sequence[Film]) -> dict[str, Any]:

@@ -64,8 +64,8 @@ def shuffle_labels(dataset: PreparedDataset, seed: int = 0) -> PreparedDataset:
     stays and nothing else of them does.
     """
     rng = np.random.default_rng(seed)
-    changed = {split: _shuffled(dataset.cases(split), rng) for split in ("training", "validation")}
-    return replace(dataset, **changed)
+    training, validation = _shuffled(dataset.training, rng), _shuffled(dataset.validation, rng)
+    return replace(dataset, training=training, validation=validation)
 
 
 def write_variant(dataset: PreparedDataset, data: Path, folder: Path) -> Path:
@@ -81,8 +81,8 @@ def write_variant(dataset: PreparedDataset, data: Path, folder: Path) -> Path:
 
 def _resplit(dataset: PreparedDataset, split_of: Mapping[str, str]) -> PreparedDataset:
     cases = sorted(dataset.cases(), key=lambda case: case.case)
-    chosen = {split: tuple(case for case in cases if split_of[case.patient] == split) for split in SPLITS}
-    return replace(dataset, **chosen)
+    training, validation, test = (tuple(c for c in cases if split_of[c.patient] == split) for split in SPLITS)
+    return replace(dataset, training=training, validation=validation, test=test)
 
 
 def _shuffled(cases: tuple[Case, ...], rng: np.random.Generator) -> tuple[Case, ...]:

@@ -29,10 +29,13 @@ def parameter_groups(
         bias_factor: multiple of the learning rate for parameters called `bias`; > 0.
 
     Raises:
-        ValueError: a factor that is not > 0.
+        ValueError: a factor that is not > 0, or a name in `new` that the network has not.
     """
     if not (new_factor > 0 and bias_factor > 0):
         raise ValueError(f"factors of the learning rate must be > 0, got {new_factor} and {bias_factor}.")
+    known = {name.removeprefix("module.") for name, _ in network.named_modules()}
+    if missing := [part for part in new if part not in known]:
+        raise ValueError(f"new must name submodules of {type(network).__name__}, got {', '.join(missing)}.")
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:

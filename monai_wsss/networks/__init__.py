@@ -9,6 +9,7 @@ from monai_wsss.networks.nets import (
     VGGClassifier,
     classifier,
     segmenter,
+    with_backbone,
 )
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "classifier",
     "load_backbone",
     "segmenter",
+    "with_backbone",
 ]

@@ -33,7 +33,6 @@ from monai_wsss.metrics import auc, expected_calibration_error, f1
 from monai_wsss.networks import PooledClassifier, load_backbone
 from monai_wsss.transforms import LoadSliced
 from monai_wsss.workflow.cached_stage import CachedStage
-from monai_wsss.workflow.manifest import folder_hash
 from monai_wsss.workflow.pictures import picture_slices, save_panel
 from monai_wsss.workflow.tracking import Tracker
 
@@ -98,17 +97,17 @@ class ClassifyStage(CachedStage):
         self.epochs, self.batch_size, self.num_workers = epochs, batch_size, num_workers
         self.learning_rate, self.weight_decay, self.optimizer = learning_rate, weight_decay, optimizer
         self.factors = {"new_factor": new_factor, "bias_factor": bias_factor}
-        self.schedule: dict[str, Any] = {"name": schedule, "power": poly_power, "step_epochs": step_epochs, "step_factor": step_factor}
+        self.schedule: dict[str, Any] = {
+            "name": schedule,
+            "power": poly_power,
+            "step_epochs": step_epochs,
+            "step_factor": step_factor,
+        }
         if positive_share is not None and not 0 < positive_share < 1:
             raise ValueError(f"positive_share must lie between 0 and 1, got {positive_share}")
         self.positive_share, self.positive_weight = positive_share, positive_weight
         self.backbone_weights = backbone_weights
         self.amp = amp and self.device.type == "cuda"
-
-    def _inputs(self) -> dict[str, str | None]:
-        """The backbone's weights are an input too: another file of the same name trains anew."""
-        backbone = {"backbone": folder_hash(Path(self.backbone_weights))} if self.backbone_weights else {}
-        return {**super()._inputs(), **backbone}
 
     def items(self, split: str) -> list[dict[str, Any]]:
         """Slices of a split with at least one known label.

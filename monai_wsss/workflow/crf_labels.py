@@ -100,6 +100,6 @@ class CRFStage(CachedStage):
         """Labels of maps `(D, K, H, W)` inside the body of `volume (D, C, H, W)`, uint8 `(D, 1, H, W)`."""
         labels = threshold_labels(maps, threshold)
         if self.inside_body and bool(labels.any()):
-            inside = body_mask(volume[:, :1].movedim(0, -1)[None])  # (1, 1, H, W, D)
+            inside = body_mask(volume.mean(dim=1, keepdim=True).movedim(0, -1)[None])  # (1, 1, H, W, D)
             labels = labels * inside[0].movedim(-1, 0).to(labels.dtype)
         return labels

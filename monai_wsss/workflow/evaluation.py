@@ -99,7 +99,7 @@ def evaluate(
     counted: list[CaseCounts] = []
     for done, (case, file) in enumerate(sorted(truths.items()), start=1):
         try:
-            true, true_affine = read_label_map(Path(file), len(names))
+            true, true_affine = read_label_map(Path(file), len(names), truth=True)
             predicted = torch.zeros_like(true)
             if case in predictions:
                 predicted, affine = read_label_map(predictions[case], len(names))

@@ -31,7 +31,6 @@ from monai_wsss.networks import load_backbone
 from monai_wsss.networks.nets.irnet import IRNet
 from monai_wsss.transforms import LoadSliced
 from monai_wsss.workflow.cached_stage import CachedStage
-from monai_wsss.workflow.manifest import folder_hash
 from monai_wsss.workflow.pictures import picture_slices, save_panel
 from monai_wsss.workflow.pseudo_mask_items import has_lesion
 from monai_wsss.workflow.tracking import Tracker
@@ -92,11 +91,6 @@ class IRNetStage(CachedStage):
         self.loss = GridLoss(AffinityLoss(radius))
         self.backbone_weights = backbone_weights
         self.amp = amp and self.device.type == "cuda"
-
-    def _inputs(self) -> dict[str, str | None]:
-        """The backbone's weights are an input too: another file of the same name trains anew."""
-        backbone = {"backbone": folder_hash(Path(self.backbone_weights))} if self.backbone_weights else {}
-        return {**super()._inputs(), **backbone}
 
     def items(self, split: str) -> list[dict[str, Any]]:
         """Slices of a split that are labelled positive (from 0.5) and have a lesion pixel in their confident mask."""
@@ -194,7 +188,7 @@ class IRNetStage(CachedStage):
         images = [self.volume(case)[index] for case, index in picture_slices(self.dataset, self.cache)]
         marks = []
         for image in images:
-            boundary = self.network(image[None].to(self.device))[0].float().sigmoid()
+            boundary = self.network.boundary(image[None].to(self.device), flips=False)
             marks.append(F.interpolate(boundary, size=image.shape[1:], mode="bilinear")[0, 0].cpu().numpy())
         pictures = [image[0].numpy() for image in images]
         rows = {"image": pictures, "boundary": pictures}

@@ -54,6 +54,7 @@ class Stage(ABC):
         self.seed = seed
         self.tracking_uri = tracking_uri
         self.force = False
+        self.backbone_weights: str | None = None  # a stage that starts from a weights file sets it
         self._dataset: PreparedDataset | None = None
 
     @property
@@ -73,6 +74,8 @@ class Stage(ABC):
             inputs[name] = folder_hash(self.run_folder / name)
             if inputs[name] is None:
                 raise InputError(f"{self.run_folder / name}: not there; run the stage that writes {name} first")
+        if self.backbone_weights:  # another file of the same name trains anew
+            inputs["backbone"] = folder_hash(Path(self.backbone_weights))
         return inputs
 
     def run(self) -> dict[str, Any]:

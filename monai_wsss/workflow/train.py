@@ -21,6 +21,7 @@ class TrainStage(CachedStage):
         trainer: MONAI's stock trainer.
         evaluator: MONAI's stock evaluator, run after each epoch by the trainer.
         network: the network, not wrapped, for the preview picture.
+        backbone_weights: file that the encoder's weights came from, or None; the config has loaded it.
     """
 
     name = "train"
@@ -29,10 +30,16 @@ class TrainStage(CachedStage):
     trains = True
 
     def __init__(
-        self, trainer: SupervisedTrainer, evaluator: SupervisedEvaluator, network: torch.nn.Module, **place: Any
+        self,
+        trainer: SupervisedTrainer,
+        evaluator: SupervisedEvaluator,
+        network: torch.nn.Module,
+        backbone_weights: str | None = None,
+        **place: Any,
     ) -> None:
         super().__init__(**place)
         self.trainer, self.evaluator, self.network = trainer, evaluator, network
+        self.backbone_weights = backbone_weights
 
     def work(self, tracker: Tracker) -> dict[str, Any]:
         """Train; write `model.pt` and a preview."""

@@ -20,6 +20,7 @@ def scores(mean: float) -> dict:
         "difference": {"mean": 0.25, "ci95": [0.125, 0.375]},
         "classification": {"auc": 0.9, "auc_slice_position": 0.8, "f1": 0.7, "ece": None},
         "counts": {"patients": 2, "slices": 20, "positive_slices": 7},
+        "papers": {"miou_positives": 0.3, "miou_all": 0.6, "dice_empty_is_one": 0.7, "all_empty": 0.65},
     }
 
 
@@ -44,6 +45,20 @@ def test_format_table() -> None:
     )
     assert lines[3].startswith("| segmenter | 0.400 [0.300, 0.500] |  | 0.400")
     assert "AUC 0.900 (slice position alone 0.800), F1 0.700, ECE -" in lines[-1]
+
+
+def test_a_table_of_films_has_the_papers_scores() -> None:
+    lines = format_table(TABLE | {"bundle": "cxr_pneumothorax_irnet"}).splitlines()
+    assert lines[0].endswith("| clean negative slices | mIoU, all slices (paper) | Dice, empty = 1 (paper) |")
+    assert lines[2].endswith("| 0.500 | 0.600 | 0.700 |")
+    assert "over all slices are 0.650 for a prediction that is always empty" in lines[-1]
+    assert "(paper)" not in format_table(TABLE | {"bundle": "brain_mri_lesion_mixed_unet"})
+
+
+def test_differences_are_from_the_base_that_the_table_names() -> None:
+    lines = format_table(TABLE | {"base": "all background"}).splitlines()
+    assert "all background minus row" in lines[0]
+    assert lines[2].split("|")[3].strip() == "" and lines[3].split("|")[3].strip().startswith("+0.250")
 
 
 def test_fill_replaces_only_between_the_marks(tmp_path: Path) -> None:

@@ -35,9 +35,7 @@ def test_case(whole_films):
     return sorted(path.name.removesuffix(".nii.gz") for path in (whole_films.run / "predictions").glob("*.nii.gz"))[0]
 
 
-def test_every_stage_runs_alone_from_a_copy_and_another_folder(
-    whole_films, test_case, tmp_path, monkeypatch, files_of
-):
+def test_every_stage_runs_alone_from_a_copy_and_another_folder(whole_films, test_case, tmp_path, monkeypatch, files_of):
     copy = shutil.copytree(whole_films.run / "bundle", tmp_path / "renamed")
     monkeypatch.chdir(tmp_path)
     for stage, written in WRITES.items():

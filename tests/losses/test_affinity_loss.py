@@ -9,7 +9,7 @@ from monai_wsss.ops.pair_paths import pair_offsets
 
 
 def case(labels, probability, field):
-    """One row of pixels: labels, boundary probabilities, displacements (y, x); with radius 2 neighbours are the pairs."""
+    """One row of pixels: labels, boundary probabilities, displacements (y, x); within radius 2 neighbours pair."""
     boundary = torch.logit(torch.tensor(probability))[None, None, None]
     return boundary, torch.tensor(field).T[None, :, None], torch.tensor(labels, dtype=torch.uint8)[None, None, None]
 

@@ -150,9 +150,17 @@ def test_boundary_of_the_flip_pair(axis):
         logits = (net(image)[0] + net(image.flip(dim))[0].flip(dim)) / 2
     torch.testing.assert_close(net.boundary(image, flip_axis=axis), logits.sigmoid())
     torch.testing.assert_close(
-        net.boundary(image.flip(dim), flip_axis=axis), net.boundary(image, flip_axis=axis).flip(dim)
+        net.boundary(image.flip(dim), flip_axis=axis),
+        net.boundary(image, flip_axis=axis).flip(dim),
     )
     torch.testing.assert_close(net.boundary(image, flips=False), net(image)[0].sigmoid())
+
+
+def test_boundary_of_the_flip_pair_has_whole_cells():
+    # 50 columns: from the right, cells would begin 2 pixels further left; the edge is repeated to 52
+    net, image = network().eval(), torch.randn(1, 1, 32, 50)
+    padded = torch.cat([image, image[..., -1:], image[..., -1:]], dim=-1)
+    torch.testing.assert_close(net.boundary(image), net.boundary(padded))
 
 
 def test_boundary_leaves_the_other_branch_and_the_graph_alone():

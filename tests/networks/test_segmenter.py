@@ -30,11 +30,12 @@ def test_names():
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("size", [(64, 64), (33, 97), (70, 31), (17, 40, 33)])
-def test_logits_have_the_images_size(name, size):
+@pytest.mark.parametrize("sizes", [[(64, 64), (33, 97), (70, 31)], [(17, 40, 33)]], ids=["2D", "3D"])
+def test_logits_have_the_images_size(name, sizes):
     with torch.device("meta"):
-        network = segmenter(name, len(size), 2, 3, NARROW).eval()
-        assert network(torch.zeros(2, 2, *size)).shape == (2, 3, *size)
+        network = segmenter(name, len(sizes[0]), 2, 3, NARROW).eval()
+        for size in sizes:
+            assert network(torch.zeros(2, 2, *size)).shape == (2, 3, *size)
 
 
 @pytest.mark.parametrize("name", ["unet_resnet18", "unet_se_resnext50", "deeplab_v3_plus_resnet18"])
@@ -51,9 +52,7 @@ def test_script_gives_the_same_output_at_any_size(name):
             torch.testing.assert_close(loaded(images), network(images))
 
 
-@pytest.mark.parametrize(
-    "name", ["unet_resnet18", "unet_se_resnext50", "deeplab_v3_resnet18", "deeplab_v3_plus_resnet18"]
-)
+@pytest.mark.parametrize("name", ["unet_resnet18", "unet_se_resnext50", "deeplab_v3_plus_resnet18"])
 def test_every_weight_gets_a_gradient(name):
     torch.manual_seed(0)
     network = segmenter(name, 2, 1, 2)
@@ -88,15 +87,14 @@ def test_unet_is_monais_on_the_padded_image():
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "channels"),
+    ("name", "kind", "channels", "output_stride"),
     [
-        ("deeplab_v3", DeepLabV3, 2048),
-        ("deeplab_v3_plus", DeepLabV3Plus, 2048),
-        ("deeplab_v3_resnet18", DeepLabV3, 512),
-        ("deeplab_v3_plus_resnet18", DeepLabV3Plus, 512),
+        ("deeplab_v3", DeepLabV3, 2048, 8),
+        ("deeplab_v3_plus", DeepLabV3Plus, 2048, 16),
+        ("deeplab_v3_resnet18", DeepLabV3, 512, 16),
+        ("deeplab_v3_plus_resnet18", DeepLabV3Plus, 512, 8),
     ],
 )
-@pytest.mark.parametrize("output_stride", [8, 16])
 def test_names_and_stride_reach_deeplab(name, kind, channels, output_stride):
     with torch.device("meta"):
         network = segmenter(name, 2, 1, 2, output_stride=output_stride)

@@ -159,10 +159,7 @@ def test_voc_brings_its_own_labels_and_split(tmp_path, scratch):
     report = prepare_format("voc", tmp_path, None, tmp_path / "out", preprocessing=GRID)
     assert report.labels[:2] == ("aeroplane", "bicycle")
     assert report.split_by == "column split"
-    assert {split: report.cases[split] for split in ("training", "test")} == {
-        "training": 2,
-        "test": 2,
-    }  # of 3: 1 validates
+    assert report.cases == {"training": 2, "validation": 1, "test": 2}
     assert list(scratch.iterdir()) == []
     with pytest.raises(InputError, match=r"t\.csv: --format voc takes the labels from Annotations/"):
         prepare_format("voc", root, tmp_path / "t.csv", tmp_path / "out")

@@ -5,7 +5,7 @@ from monai_wsss.networks.nets.irnet import IRNet
 from monai_wsss.networks.nets.mixed_unet import MixedUNet
 from monai_wsss.networks.nets.pooled_classifier import PooledClassifier
 from monai_wsss.networks.nets.resnet_classifier import ResNetClassifier
-from monai_wsss.networks.nets.segmenter import segmenter
+from monai_wsss.networks.nets.segmenter import segmenter, with_backbone
 from monai_wsss.networks.nets.vgg_classifier import VGGClassifier
 
 __all__ = [
@@ -16,4 +16,5 @@ __all__ = [
     "VGGClassifier",
     "classifier",
     "segmenter",
+    "with_backbone",
 ]
