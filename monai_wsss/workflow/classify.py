@@ -1,7 +1,6 @@
 """classify: train a classifier; image-level labels are the only supervision."""
 
 import logging
-from pathlib import Path
 from typing import Any
 
 import numpy as np

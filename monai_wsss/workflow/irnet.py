@@ -1,7 +1,6 @@
 """irnet: train the boundary and displacement branches of IRNet on confident masks."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
