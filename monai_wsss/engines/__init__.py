@@ -6,6 +6,7 @@ from monai_wsss.engines.distributed import to_device
 from monai_wsss.engines.epoch_log import EpochLog
 from monai_wsss.engines.epoch_seed import EpochSeed
 from monai_wsss.engines.heartbeat import Heartbeat
+from monai_wsss.engines.lowest_loss import lowest_loss_trainer
 from monai_wsss.engines.optimizer import make_optimizer, make_schedule, parameter_groups
 from monai_wsss.engines.outputs import label_map, label_output, loss_output
 from monai_wsss.engines.prepare_batch import prepare_classification_batch, prepare_image_batch
@@ -23,6 +24,7 @@ __all__ = [
     "load_if_present",
     "load_weights",
     "loss_output",
+    "lowest_loss_trainer",
     "make_optimizer",
     "make_schedule",
     "parameter_groups",

@@ -7,18 +7,14 @@ import numpy as np
 import torch
 from ignite.metrics import Loss
 from monai.data import DataLoader, Dataset
-from monai.engines import SupervisedEvaluator, SupervisedTrainer
-from monai.handlers import LrScheduleHandler, ValidationHandler
 from monai.transforms import Compose, Transform
 
 from monai_wsss.data import slice_items
 from monai_wsss.data.presence import is_absent, is_certain, is_known, is_present
 from monai_wsss.engines import (
-    EpochLog,
-    EpochSeed,
-    ResumableCheckpoint,
     load_weights,
     loss_output,
+    lowest_loss_trainer,
     make_optimizer,
     make_schedule,
     parameter_groups,
@@ -138,43 +134,31 @@ class ClassifyStage(CachedStage):
         loader = self._loader(training)
         groups = parameter_groups(network, self.learning_rate, _NEW, **self.factors)
         optimizer = make_optimizer(self.optimizer, groups, self.weight_decay)
-        schedule: Any = make_schedule(
-            optimizer=optimizer, epochs=self.epochs, epoch_length=len(loader), **self.schedule
-        )
-        evaluator = SupervisedEvaluator(
+        schedule = make_schedule(optimizer=optimizer, epochs=self.epochs, epoch_length=len(loader), **self.schedule)
+        trainer, evaluator = lowest_loss_trainer(
+            network,
+            optimizer,
+            schedule,
+            WeightedBCELoss(self.positive_weight),
+            loader,
+            self._loader(validation, train=False),
+            Loss(WeightedBCELoss(), output_transform=loss_output),
+            name=self.name,
+            folder=self.folder,
+            epochs=self.epochs,
             device=self.device,
-            val_data_loader=self._loader(validation, train=False),
-            network=network,
-            prepare_batch=prepare_classification_batch,
-            key_val_metric={"val_loss": Loss(WeightedBCELoss(), output_transform=loss_output)},
-            metric_cmp_fn=lambda now, best: now < best,
-            decollate=False,
             amp=self.amp,
-        )
-        state = {"network": network, "optimizer": optimizer, "schedule": schedule}
-        trainer = SupervisedTrainer(
-            device=self.device,
-            max_epochs=self.epochs,
-            train_data_loader=loader,
-            network=network,
-            optimizer=optimizer,
-            loss_function=WeightedBCELoss(self.positive_weight),
+            seed=self.seed,
+            transform=self.transform,
+            log=tracker.log_metrics,
             prepare_batch=prepare_classification_batch,
-            decollate=False,
-            amp=self.amp,
-            train_handlers=[
-                EpochSeed(self.seed, self.transform),
-                LrScheduleHandler(schedule, print_lr=False, epoch_level=False),
-                ValidationHandler(1, validator=evaluator),
-                EpochLog(tracker.log_metrics, evaluator, self.name),
-                ResumableCheckpoint(self.folder, state, evaluator),
-            ],
         )
         trainer.run()
         load_weights(self.network, self.folder / "model.pt").to(self.device)
         scores = self._validation_scores(validation)
         self._picture(tracker)
-        return {"best_epoch": evaluator.state.best_metric_epoch, **scores}
+        best = evaluator.state.best_metric_epoch if evaluator else self.epochs
+        return {"best_epoch": best, **scores}
 
     def _loader(self, items: list[dict[str, Any]], train: bool = True) -> DataLoader:
         dataset = Dataset(items, self.transform if train else LoadSliced(keys=["image"]))
@@ -210,4 +194,4 @@ class ClassifyStage(CachedStage):
         images = [self.volume(case)[index] for case, index in picture_slices(self.dataset, self.cache)]
         chances = [float(self.network(image[None].to(self.device)).float().sigmoid().max()) for image in images]
         title = "probability " + ", ".join(f"{chance:.2f}" for chance in chances)
-        save_panel(self.folder / "preview.png", {title: [image[0].numpy() for image in images]}, {}, tracker)
+        save_panel(self.folder / "preview.png", {title: [image.numpy() for image in images]}, {}, tracker)

@@ -17,6 +17,7 @@ from monai_wsss.data.dataset_file import PreparedDataset
 from monai_wsss.data.pseudonyms import Pseudonyms, key_beside
 from monai_wsss.errors import InputError
 from monai_wsss.metrics import ECE_BINS, LESION_RULE, CaseCounts, count_case, summarise
+from monai_wsss.metrics.case_counts import IGNORED
 from monai_wsss.workflow.label_maps import check_geometry, find_label_maps, read_array, read_label_map, some
 
 _SLICE_COLUMNS = ("case", "slice", "class", "probability")
@@ -38,6 +39,7 @@ DEFINITIONS = {
     "classification": f"of slices; F1 at probability 0.5; ECE of the positive class in {ECE_BINS} equal bins; "
     "auc_slice_position: AUC of closeness to the middle slice alone",
     "classes": "with several labels each score is the mean over the labels, and `classes` holds every label's own",
+    "void": "with several labels 255 in a truth marks voxels that no score counts; with one label it may be the lesion",
     "missing": "a truth without a prediction is scored as an empty prediction",
     "skipped": "a case that cannot be read or compared is not scored",
 }
@@ -56,9 +58,10 @@ def evaluate(
 
     Files match by stem (``<case>.nii.gz`` or ``.nii``), or with ``data`` by the case that a stem means, so that masks
     under the user's own names are found; one case at a time is in memory. With one label a mask may hold any single
-    non-zero value, such as 255. A truth without a prediction counts as an empty prediction and is listed
-    under ``missing``; a prediction without a truth is listed under ``unmatched``; a case that cannot be read or whose
-    shape or affine differ is listed under ``skipped`` with its reason, and the others are scored.
+    non-zero value, such as 255; with several, 255 in a truth is void and not counted. A truth without a prediction
+    counts as an empty prediction and is listed under ``missing``; a prediction without a truth is listed under
+    ``unmatched``; a case that cannot be read or whose shape or affine differ is listed under ``skipped`` with its
+    reason, and the others are scored.
 
     Args:
         pred: folder of predictions; its ``slices.csv``, if there, holds the classifier's slice probabilities.
@@ -239,6 +242,8 @@ def _find_labels(
     if all(len(values) <= 1 for values in found):
         return ["lesion"]
     together = sorted(found[0] | found[1])
+    if len(several := [value for value in together if value != IGNORED or value in found[0]]) > 1:
+        together = several  # void of the truths
     if together != list(range(1, len(together) + 1)):
         values = some([f"{value:g}" for value in together])
         folder = Path(next(iter(truths.values()))).parent

@@ -94,7 +94,7 @@ class InferStage(Stage):
             volumes = [image[None, ..., None].to(self.device) for image in images]
             logits = [self.evaluator.inferer(volume, self.evaluator.network) for volume in volumes]
         labels = [label_map(values)[0, ..., 0].cpu().numpy() for values in logits]
-        pictures = [image[0].numpy() for image in images]
+        pictures = [image.numpy() for image in images]
         save_panel(self.predictions_dir / "preview.png", {"prediction": pictures}, {"prediction": labels}, tracker)
 
     def predict(self, folder: Path, progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:

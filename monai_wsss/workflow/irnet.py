@@ -7,8 +7,6 @@ import torch
 import torch.distributed as dist
 from ignite.metrics import Loss
 from monai.data import DataLoader, Dataset
-from monai.engines import SupervisedEvaluator, SupervisedTrainer
-from monai.handlers import LrScheduleHandler, ValidationHandler
 from monai.transforms import Compose, Transform
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -16,10 +14,10 @@ from torch.nn import functional as F
 from monai_wsss.data import slice_items
 from monai_wsss.data.presence import is_present
 from monai_wsss.engines import (
-    EpochLog,
-    EpochSeed,
-    ResumableCheckpoint,
     load_weights,
+    lowest_loss_trainer,
+    make_optimizer,
+    make_schedule,
     save_weights,
     to_device,
     training_sampler,
@@ -118,36 +116,24 @@ class IRNetStage(CachedStage):
         rates = {"boundary": self.learning_rate, "displacement": self.displacement_factor * self.learning_rate}
         branches = self.network.trainable_parameters()
         groups = [{"params": branches[name], "lr": rate} for name, rate in rates.items()]
-        optimizer = torch.optim.SGD(groups, momentum=self.momentum, weight_decay=self.weight_decay)
-        schedule: Any = torch.optim.lr_scheduler.PolynomialLR(optimizer, self.epochs * len(loader), self.poly_power)
-        evaluator = None
-        if validation:
-            evaluator = SupervisedEvaluator(
-                device=self.device,
-                val_data_loader=self._loader(validation, train=False),
-                network=network,
-                key_val_metric={"val_loss": Loss(self.loss, output_transform=_prediction_and_label)},
-                metric_cmp_fn=lambda now, best: now < best,
-                decollate=False,
-                amp=self.amp,
-            )
-        state = {"network": network, "optimizer": optimizer, "schedule": schedule}
-        trainer = SupervisedTrainer(
+        optimizer = make_optimizer("sgd", groups, self.weight_decay, self.momentum)
+        schedule = make_schedule("polynomial", optimizer, self.epochs, len(loader), self.poly_power)
+        trainer, evaluator = lowest_loss_trainer(
+            network,
+            optimizer,
+            schedule,
+            self.loss,
+            loader,
+            self._loader(validation, train=False) if validation else None,
+            Loss(self.loss, output_transform=_prediction_and_label),
+            name=self.name,
+            folder=self.folder,
+            epochs=self.epochs,
             device=self.device,
-            max_epochs=self.epochs,
-            train_data_loader=loader,
-            network=network,
-            optimizer=optimizer,
-            loss_function=self.loss,
-            decollate=False,
             amp=self.amp,
-            train_handlers=[
-                EpochSeed(self.seed, self.transform),
-                LrScheduleHandler(schedule, print_lr=False, epoch_level=False),
-                *([ValidationHandler(1, validator=evaluator)] if evaluator else []),
-                EpochLog(tracker.log_metrics, evaluator, self.name),
-                ResumableCheckpoint(self.folder, state, evaluator),
-            ],
+            seed=self.seed,
+            transform=self.transform,
+            log=tracker.log_metrics,
         )
         trainer.run()
         load_weights(self.network, self.folder / "model.pt").to(self.device).eval()
@@ -189,7 +175,7 @@ class IRNetStage(CachedStage):
         for image in images:
             boundary = self.network.boundary(image[None].to(self.device), flips=False)
             marks.append(F.interpolate(boundary, size=image.shape[1:], mode="bilinear")[0, 0].cpu().numpy())
-        pictures = [image[0].numpy() for image in images]
+        pictures = [image.numpy() for image in images]
         rows = {"image": pictures, "boundary": pictures}
         save_panel(self.folder / "preview.png", rows, {"boundary": marks}, tracker)
 

@@ -127,16 +127,16 @@ def _soft(value: float) -> str:
 def _picture(tile: _Tile, cache: Path) -> Image.Image:
     """Return the slice upright, scaled from percentiles 1 to 99; the whole slice, not stretched."""
     array = np.load(cache / f"{tile.case.case}.npy", mmap_mode="r", allow_pickle=False)
-    image = np.asarray(array[tile.index], dtype=np.float32).mean(axis=0).T
+    image = np.asarray(array[tile.index], dtype=np.float32).transpose(2, 1, 0)  # (rows, columns, C), C is 1 or 3
     low, high = np.percentile(image, [1, 99])
-    grey = np.clip((image - low) / max(float(high - low), 1e-6), 0, 1) * 255
-    picture = Image.fromarray(grey.astype(np.uint8))
+    scaled = np.clip((image - low) / max(float(high - low), 1e-6), 0, 1) * 255
+    picture = Image.fromarray(np.repeat(scaled.astype(np.uint8), 3 // image.shape[2], axis=2))
     picture.thumbnail((_TILE, _TILE))
     scale = _TILE / max(picture.size)
     picture = picture.resize((round(picture.width * scale), round(picture.height * scale)))
-    canvas = Image.new("L", (_TILE, _TILE))
+    canvas = Image.new("RGB", (_TILE, _TILE))
     canvas.paste(picture, ((_TILE - picture.width) // 2, (_TILE - picture.height) // 2))
-    return canvas.convert("RGB")
+    return canvas
 
 
 def _legend(draw: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> None:

@@ -34,15 +34,17 @@ def picture_slices(dataset: PreparedDataset, cache: Path, count: int = 4) -> lis
     return chosen[:count]
 
 
-def _grey(image: np.ndarray) -> np.ndarray:
+def _canvas(image: np.ndarray) -> np.ndarray:
+    """Pixels `(W, H, 3)` from the darkest to the brightest value; the colours share one scale, so that hues stay."""
     low, high = float(image.min()), float(image.max())
-    scaled = (image - low) / max(high - low, 1e-6)
-    return np.repeat((scaled * 255).astype(np.uint8)[..., None], 3, axis=2)
+    scaled = ((image - low) / max(high - low, 1e-6) * 255).astype(np.uint8)
+    colours = scaled if scaled.ndim == 3 else scaled[None]
+    return np.repeat(colours, 3 // len(colours), axis=0).transpose(1, 2, 0).copy()
 
 
 def _paint(image: np.ndarray, overlay: np.ndarray | None) -> np.ndarray:
     """Heat for a map in [0, 1], an outline a class for a label map."""
-    canvas = _grey(image)
+    canvas = _canvas(image)
     if overlay is None:
         return canvas
     if np.issubdtype(overlay.dtype, np.floating):
@@ -65,8 +67,9 @@ def save_panel(
 
     Args:
         path: file to write; nothing is written without a slice.
-        images: slices `(W, H)` by the row's title, first axis towards the patient's left, second towards the back.
-        overlays: by title, maps in [0, 1] (drawn as heat) or label maps (drawn as outlines), same shapes.
+        images: slices `(W, H)` or `(C, W, H)` by the row's title, the W axis towards the patient's left, the H axis
+            towards the back; C = 1 is grey, C = 3 red, green and blue.
+        overlays: by title, maps in [0, 1] (drawn as heat) or label maps (drawn as outlines), `(W, H)`.
         tracker: receives the picture.
         zoom: enlargement.
     """

@@ -15,6 +15,9 @@ from monai_wsss.data.presence import sign_of
 from monai_wsss.workflow.cohort_flow import CohortFlow
 
 _NAMED = 5  # names a line; all of them stand in the JSON file
+_MANY_CLASSES = 7  # from here on one line for all classes, not one for each
+_ROWS = "Rows of class "
+_NO_AUDIT = " cannot be audited for shortcuts:"
 _PRIVATE = ("names", "root", "flow")
 
 
@@ -150,12 +153,12 @@ class PrepareReport:
             f"in {self.out}.",
             f"Matched by {self.matched_by}; split by {self.split_by}: {sizes}.",
         ]
-        for label in self.labels:
-            counts = [f"{_listed(self.class_counts[label]['cases'])} cases"]
-            if any(self.class_counts[label]["slices"].values()):
-                counts.append(f"{_listed(self.class_counts[label]['slices'])} slices")
-            lines.append(f"Class {label}: {'; '.join(counts)}.")
-        said = self.table_notes + self.notes + self.table_problems + self.empty_classes + self.shortcuts
+        many = len(self.labels) >= _MANY_CLASSES
+        lines += self._ranges() if many else self._counts()
+        table_notes, empty, shortcuts = (
+            self._folded() if many else (self.table_notes, self.empty_classes, self.shortcuts)
+        )
+        said = table_notes + self.notes + self.table_problems + empty + shortcuts
         lines += [f"{note[0].upper()}{note[1:].removesuffix('.')}." for note in said]
         for number, one, several, named in self._findings():
             if number:
@@ -167,6 +170,50 @@ class PrepareReport:
                 "names: --keep-names."
             )
         return lines
+
+    def _counts(self) -> list[str]:
+        lines = []
+        for label in self.labels:
+            counts = [f"{_listed(self.class_counts[label]['cases'])} cases"]
+            if any(self.class_counts[label]["slices"].values()):
+                counts.append(f"{_listed(self.class_counts[label]['slices'])} slices")
+            lines.append(f"Class {label}: {'; '.join(counts)}.")
+        return lines
+
+    def _ranges(self) -> list[str]:
+        """One line for all classes: the class with the fewest positives, and the one with the most."""
+        lines = []
+        for unit in ("cases", "slices"):
+            counts = {label: self.class_counts[label][unit] for label in self.labels}
+            if any(any(values.values()) for values in counts.values()):
+                few, most = (choose(counts, key=lambda label: counts[label]["positive"]) for choose in (min, max))
+                lines.append(
+                    f"{len(counts)} classes, from {few} ({_listed(counts[few])} {unit}) to {most} "
+                    f"({_listed(counts[most])} {unit}); each class in prepare.json."
+                )
+        return lines
+
+    def _folded(self) -> tuple[list[str], list[str], list[str]]:
+        """Notes of the table, empty classes and shortcuts, with one line for what many classes share."""
+        notes = [note for note in self.table_notes if not note.startswith(_ROWS)]
+        if rows := [note for note in self.table_notes if note.startswith(_ROWS)]:
+            notes.append(f"Rows of {len(rows)} classes: {_row_ranges(rows)}; each class in prepare.json")
+        endings = [f" has no {sign} in {split}" for split in SPLITS for sign in ("positive", "negative")]
+        empty = [line for ending in endings for line in self._shared(self.empty_classes, "Class ", ending)]
+        warnings = [line for line in self.shortcuts if _NO_AUDIT not in line]
+        if len(warnings) > _NAMED:
+            warnings[_NAMED:] = [f"{len(warnings) - _NAMED} more such warnings in shortcuts.json"]
+        return notes, empty, warnings + self._shared(self.shortcuts, "", _NO_AUDIT)
+
+    def _shared(self, lines: Sequence[str], start: str, ending: str) -> list[str]:
+        """One line that names the classes of all lines that say the same of one; nothing, or the line, of fewer."""
+        same = [line for line in lines if ending in line]
+        if len(same) < 2:
+            return same
+        names = [line.split(ending)[0].removeprefix(start) for line in same]
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        said = ending.strip().removesuffix(":").replace("has no", "have no")
+        return [f"{len(names)} of {len(self.labels)} classes {said}: {', '.join(names[:_NAMED])}{more}"]
 
     def _findings(self) -> Iterable[tuple[int, str, str, Sequence[str]]]:
         skipped = [f"{s.file} ({s.reason})" for s in self.skipped]
@@ -199,6 +246,19 @@ class PrepareReport:
 def _signs(values: Iterable[float]) -> dict[str, int]:
     counts = Counter(sign_of(value) for value in values)
     return {sign: counts[sign] for sign in ("positive", "negative", "unknown")}
+
+
+def _row_ranges(notes: Sequence[str]) -> str:
+    """The fewest and the most rows of a class that say each thing: "0 to 5 present, 4 absent"."""
+    counts: dict[str, list[int]] = {}
+    for note in notes:
+        for part in note.rpartition(": ")[2].split(", "):
+            number, word = part.split(" ", 1)
+            counts.setdefault(word, []).append(int(number))
+    ranges = {word: (min(values), max(values)) for word, values in counts.items()}
+    return ", ".join(
+        f"{few} to {most} {word}" if few != most else f"{few} {word}" for word, (few, most) in ranges.items()
+    )
 
 
 def _listed(counts: dict[str, int]) -> str:

@@ -49,7 +49,7 @@ class RefineStage(CRFStage):
                 counts[f"{kind}_pixels"] += int((masks > 0).sum())
             heartbeat.beat(done)
         chosen = picture_slices(self.dataset, self.cache)
-        images = [self.volume(case)[i, 0].numpy() for case, i in chosen]
+        images = [self.volume(case)[i].numpy() for case, i in chosen]
         marks = {
             f"{kind} mask": [np.load(self.folder / kind / f"{case.case}.npy")[i] for case, i in chosen]
             for kind in ("refined", "crf")

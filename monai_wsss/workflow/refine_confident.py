@@ -104,7 +104,7 @@ class ConfidentMaskStage(CRFStage):
 
     def _picture(self, tracker: Tracker) -> None:
         chosen = picture_slices(self.dataset, self.cache)
-        images = [self.volume(case)[i, 0].numpy() for case, i in chosen]
+        images = [self.volume(case)[i].numpy() for case, i in chosen]
         masks = [np.load(self.folder / f"{case.case}.npy", mmap_mode="r")[i] for case, i in chosen]
         marks = {"confident mask": masks, "ignored": [0.5 * (mask == _IGNORE) for mask in masks]}
         save_panel(self.folder / "preview.png", dict.fromkeys(marks, images), marks, tracker)

@@ -87,6 +87,6 @@ class SeedStage(CachedStage):
 
     def _picture(self, tracker: Tracker) -> None:
         chosen = picture_slices(self.dataset, self.cache)
-        images = [self.volume(case)[i, 0].numpy() for case, i in chosen]
+        images = [self.volume(case)[i].numpy() for case, i in chosen]
         maps = [np.load(self.folder / f"{case.case}.npy", mmap_mode="r")[i].max(0) for case, i in chosen]
         save_panel(self.folder / "preview.png", {"image": images, "class map": images}, {"class map": maps}, tracker)

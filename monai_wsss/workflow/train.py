@@ -52,7 +52,7 @@ class TrainStage(CachedStage):
         with torch.no_grad():
             logits = [self.network(image[None].to(self.device)).cpu() for image in images]
         labels = [label_map(values)[0].numpy() for values in logits]
-        pictures = [image[0].numpy() for image in images]
+        pictures = [image.numpy() for image in images]
         save_panel(self.folder / "preview.png", {"segmenter": pictures}, {"segmenter": labels}, tracker)
         state = self.evaluator.state
         return {

@@ -141,7 +141,7 @@ class WalkStage(CRFStage):
 
     def _picture(self, tracker: Tracker) -> None:
         chosen = picture_slices(self.dataset, self.cache)
-        images = [self.volume(case)[i, 0].numpy() for case, i in chosen]
+        images = [self.volume(case)[i].numpy() for case, i in chosen]
         read = [(case.case, i) for case, i in chosen]
         maps = [np.load(self.folder / "maps" / f"{name}.npy", mmap_mode="r")[i].max(0) for name, i in read]
         masks = [np.load(self.folder / "walk" / f"{name}.npy", mmap_mode="r")[i] for name, i in read]

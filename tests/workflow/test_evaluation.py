@@ -130,6 +130,42 @@ def test_stored_value_and_type_do_not_matter(simple, folders, value, dtype, tmp_
     assert evaluate(pred, tmp_path / "other", None) == evaluate(pred, truth, None)
 
 
+def test_void_of_the_truths_is_no_label_and_is_not_counted(folders):
+    """Two labels that nobody names. One slice of 48 voxels: label 1 on 9, label 2 on 9, 255 on 6 of the others."""
+    pred, truth, _ = folders
+    true = box(1, 0)
+    true[3:6, 3:6], true[7, :] = 2, 255
+    guess = true.copy()
+    guess[7, :] = 1  # wrong, if void were background
+    guess[3, 3:6] = 0
+    write(truth, "a.nii.gz", true)
+    write(pred, "a.nii.gz", guess)
+    result = evaluate(pred, truth, None)
+    assert result["labels"] == ["class 1", "class 2"]
+    # of 42 voxels: background 24 of 27 claimed, label 1 all right, label 2 six of nine
+    assert result["dataset"]["miou"] == pytest.approx((24 / 27 + 1 + 6 / 9) / 3)
+    assert result["dataset"]["pixel_accuracy"] == pytest.approx(39 / 42)
+    assert "255" in result["definitions"]["void"]
+
+
+@pytest.mark.parametrize(
+    ("predicted", "true", "values"),
+    [
+        ([1], [1, 255], "1, 255"),  # one label: 255 is no void, and which of the two is the lesion is not known
+        ([1, 2, 255], [1, 2], "1, 2, 255"),  # no void in a prediction
+        ([1], [3, 255], "1, 3"),  # between void and label, the gap is named
+    ],
+)
+def test_values_that_are_no_labels_are_named(folders, predicted, true, values):
+    pred, truth, _ = folders
+    for folder, labels in ((pred, predicted), (truth, true)):
+        array = np.zeros((8, 6, 1), np.uint8)
+        array[: len(labels), 0, 0] = labels
+        write(folder, "a.nii.gz", array)
+    with pytest.raises(InputError, match=f"hold the values {values}; expected"):
+        evaluate(pred, truth, None)
+
+
 def test_planes(folders):
     pred, truth, _ = folders
     write(pred, "a.nii.gz", box(1, 0)[..., 0])  # (H, W)

@@ -71,6 +71,17 @@ def test_first_axis_runs_to_the_right(tmp_path):
     assert panel[0, 3].tolist() == [255] * 3 and panel.sum() == 3 * 255
 
 
+def test_colours_share_one_scale_and_one_channel_is_grey(tmp_path):
+    """Values -1 to 1 over three channels: red 1 is 255, green 0 is 127, blue -1 is 0."""
+    image = np.stack([np.ones((2, 3)), np.zeros((2, 3)), -np.ones((2, 3))])
+    save_panel(tmp_path / "rgb.png", {"": [image]}, {}, zoom=1)
+    assert np.asarray(Image.open(tmp_path / "rgb.png"))[14:].tolist() == [[[255, 127, 0]] * 2] * 3
+    grey = np.arange(6.0).reshape(2, 3)
+    for name, given in (("plain", grey), ("channel", grey[None])):
+        save_panel(tmp_path / f"{name}.png", {"": [given]}, {}, zoom=1)
+    assert (tmp_path / "plain.png").read_bytes() == (tmp_path / "channel.png").read_bytes()
+
+
 def test_maps_are_heat_and_labels_are_outlines(tmp_path):
     image, heat, labels = np.zeros((8, 8)), np.zeros((8, 8)), np.zeros((8, 8), np.uint8)
     heat[0, 0] = 1
