@@ -6,8 +6,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import torch
+from monai.data import MetaTensor
+from monai.transforms import ResampleToMatch
 from torch import Tensor
 
 from benchmarks.baselines import all_background, brightest_blob, position_prior
@@ -15,7 +18,7 @@ from benchmarks.folds import shuffle_labels, write_variant
 from benchmarks.geometry import mask_to_grid, mask_to_source
 from benchmarks.run_parts import preprocessing_of
 from benchmarks.steps import Layout, Masks, layout_of, other_classifier_masks, step_masks
-from monai_wsss.data import PreparedDataset, write_array, write_json, write_mask
+from monai_wsss.data import Case, PreparedDataset, write_array, write_json, write_mask
 from monai_wsss.errors import InputError
 from monai_wsss.metrics import paired_difference
 from monai_wsss.ops import body_mask
@@ -25,8 +28,9 @@ from monai_wsss.workflow.bundle_config import load_config
 from monai_wsss.workflow.evaluation import evaluate
 from monai_wsss.workflow.manifest import Manifest
 
+BACKGROUND, BLOB, PRIOR = "all background", "brightest blob", "position prior"
 METHOD, UNGATED, CEILING = "segmenter", "segmenter, no classifier gate", "supervised ceiling"
-SHUFFLED, RANDOM, PRIOR = "class maps, shuffled labels", "class maps, random weights", "position prior"
+SHUFFLED, RANDOM = "class maps, shuffled labels", "class maps, random weights"
 EXTRAS = {"ungated": UNGATED, "ceiling": CEILING, "shuffled": SHUFFLED, "random": RANDOM}
 _AFTER = {"ungated": "infer", "ceiling": "infer", "shuffled": "seed", "random": "seed"}  # stages that they need
 
@@ -44,6 +48,8 @@ def accuracy(
 ) -> dict[str, Any]:
     """Run the bundle and what is compared with it where that is not done yet, and score every row on the test cases.
 
+    With several classes the trivial rows that are made for one, brightest blob and position prior, are left out.
+
     Args:
         data: prepared folder with true masks.
         bundle: bundle folder.
@@ -59,14 +65,11 @@ def accuracy(
         `{bundle, overlays, overrides, protocol, ..., base, rows: {name: scores}}`; `base` is the method's last row.
 
     Raises:
-        InputError: a case without a true mask, several classes, a row that `until` leaves without its run, or as the
-            stages.
+        InputError: a case without a true mask, a row that `until` leaves without its run, or as the stages.
     """
     dataset = PreparedDataset.read(data)
     if any(case.truth is None for case in dataset.cases()):
         raise InputError(f"{data}: not every case has a true mask; prepare with --masks")
-    if len(dataset.labels) != 1:
-        raise InputError(f"{data}: {len(dataset.labels)} classes; the trivial rows and this table are for one")
     stages = load_config(bundle / "configs" / "pipeline.yaml")["stages"]
     names = [stage["name"] for stage in stages]
     if until is not None and until not in names:
@@ -99,7 +102,7 @@ def accuracy(
         makers = {RANDOM: other_classifier_masks(method, data, None, device=device)} | makers
     if "shuffled" in wanted:
         makers = {SHUFFLED: other_classifier_masks(method, data, work / "shuffled", device=device)} | makers
-    prior = layout.prior if layout.prior_stage in done else None
+    prior = layout.prior if layout.prior_stage in done and len(dataset.labels) == 1 else None
     folders = _write_rows(dataset, preprocessing_of(method), makers, method / prior if prior else None, work / "rows")
     folders |= {METHOD: method / "predictions"} if "infer" in done else {}
     base = list(folders)[-1]
@@ -137,9 +140,18 @@ def _supervise(dataset: PreparedDataset, method: Path, ceiling: Path, layout: La
     shutil.copytree(method / "classifier", ceiling / "classifier", dirs_exist_ok=True)
     preprocess = preprocessing_of(method)
     for case in dataset.cases("training") + dataset.cases("validation"):
-        mask = mask_to_grid(case, preprocess)
+        mask = mask_to_grid(case, preprocess) if len(dataset.labels) == 1 else _labels_to_grid(case, preprocess)
         for folder in layout.learnt:
             write_array(ceiling / folder / f"{case.case}.npy", mask)
+
+
+def _labels_to_grid(case: Case, preprocess: GridPreprocessing) -> np.ndarray:
+    """A case's true labels on the network's grid, uint8 (D, H, W), by the nearest neighbour; 255 (ignored) stays."""
+    image = preprocess({"image": str(case.image)})["image"]
+    source = nib.load(case.truth)
+    labels = np.asarray(source.dataobj, dtype=np.float32).reshape(1, *source.shape[:2], -1)
+    on_grid = ResampleToMatch(mode="nearest", padding_mode="zeros")(MetaTensor(labels, affine=source.affine), image)
+    return np.ascontiguousarray(np.moveaxis(on_grid[0].numpy().round().astype(np.uint8), -1, 0))
 
 
 def _write_rows(
@@ -157,7 +169,9 @@ def _write_rows(
     folders: dict[str, Path] = {}
     for case in dataset.cases("test"):
         image = preprocess({"image": str(case.image)})["image"]
-        masks = _trivial(torch.as_tensor(image)[0].movedim(-1, 0), prior)
+        volume = torch.as_tensor(image)[0].movedim(-1, 0)
+        masks = {BACKGROUND: all_background(volume)}
+        masks |= _trivial(volume, prior) if len(dataset.labels) == 1 else {}
         masks |= {name: maker(case) for name, maker in makers.items()}
         for name, mask in masks.items():
             folders[name] = _folder(folder, name)
@@ -179,9 +193,9 @@ def _rows_beside(other: Path, layout: Layout) -> dict[str, Path]:
 
 
 def _trivial(volume: Tensor, prior: Tensor | None) -> dict[str, Tensor]:
-    """Label maps (D, H, W) of the rows that need no training."""
+    """Masks (D, H, W) of the rows that need no training, of one class."""
     body = body_mask(volume.movedim(0, -1)[None, None])[0, 0].movedim(-1, 0)
-    masks = {"all background": all_background(volume), "brightest blob": brightest_blob(volume, body)}
+    masks = {BLOB: brightest_blob(volume, body)}
     return masks if prior is None else masks | {PRIOR: prior.expand_as(volume) & body}
 
 
@@ -194,15 +208,21 @@ def _table(rows: Mapping[str, Any], base: str, method: Path, work: Path) -> dict
         ours, theirs = (torch.tensor([pair[i]["dice"] for pair in pairs]) for i in (0, 1))
         groups = [pair[0]["patient"] for pair in pairs]
         kept[name] = {key: value for key, value in scores.items() if key not in ("per_case", "definitions")}
+        if "classes" in scores:  # each with every score would be a hundred times this
+            kept[name]["classes"] = {label: own["dataset"] for label, own in scores["classes"].items()}
         kept[name]["difference"] = paired_difference(ours, theirs, groups)
+    protocol = "W0: no true mask before evaluate; fixed split, one seed."
+    if BLOB in rows:
+        protocol += (
+            " The brightest blob's constants were chosen on training masks, so that row knows more than W0 allows."
+        )
     content = Manifest(method).content
     last = list(content["stages"].values())[-1]
     return {
         "bundle": content["bundle"],
         "overlays": content["overlays"],
         "overrides": content["overrides"],
-        "protocol": "W0: no true mask before evaluate; fixed split, one seed. The brightest blob's constants were "
-        "chosen on training masks, so that row knows more than W0 allows.",
+        "protocol": protocol,
         "seeds": [last["seed"]],
         "folds": 1,
         "device": last["device"],

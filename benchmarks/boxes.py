@@ -42,6 +42,7 @@ METHODS = {
     "layer_cam": "LayerCAM",
 }
 _COMPARED = ("cam", "grad_cam", "grad_cam_pp", "layer_cam")
+_LAST = "last"  # the features before pooling
 _PLAIN = "class maps"  # of a bundle that knows one method
 SHUFFLED, RANDOM, AVERAGE_MAP = "shuffled labels", "random weights", "mean map of the other patients' films"
 CENTRE_ROW, LUNG_ROW = "film centre", "centre of a lung, drawn"
@@ -51,6 +52,8 @@ DEFINITIONS = {
     "pointing": "share of boxed films whose map has its maximum in a box, no tolerance; of tied pixels one is drawn",
     "box_iou": "IoU of the box of the map's largest component above `threshold` of its maximum with the box that it "
     "fits best, mean over boxed films; 0 where there is none",
+    "methods": "at the last features before pooling, or at the layer that is named; scaled to [0, 1] by minimum and "
+    "maximum, so that CAM keeps its negative evidence, of which Grad-CAM at the last features is the positive part",
     "maps": "of the labelled class in films of the fold's test patients, in the film's own pixels, not gated",
     CENTRE_ROW: f"the pixel at {CENTRE[0]} of the film's width and height",
     LUNG_ROW: f"one of {LUNGS[0]} and {LUNGS[1]} of the film's width and height, each half the time",
@@ -213,20 +216,20 @@ def _rows(
     folds: Sequence[_Fold], films: Sequence[Film], threshold: float, seed: int, device: str
 ) -> tuple[dict[str, list[Score]], str]:
     """Scores of the films by row, and the name of the row that is the bundle's own."""
-    methods, own = _methods(config_of(folds[0].method, "seed.yaml"))
-    kinds: dict[str, dict[str, Tensor]] = {name: {} for name in (RANDOM, SHUFFLED, *methods.values())}
+    methods, best = _methods(config_of(folds[0].method, "seed.yaml"))
+    own = methods[best]
+    kinds: dict[str, dict[str, Tensor]] = {name: {} for name in (RANDOM, SHUFFLED, *methods)}
     boxed = {film.case for film in films}
     for index, fold in enumerate(folds):
         cases = [case for case in fold.dataset.test if case.case in boxed]
         trained = classifier_of(fold.method, "seed.yaml")
-        for method, name in methods.items():
-            kinds[name] |= film_maps(fold.method, trained, cases, method, device)
+        for name, settings in methods.items():
+            kinds[name] |= film_maps(fold.method, trained, cases, settings, device)
         kinds[RANDOM] |= film_maps(
             fold.method, classifier_of(fold.method, "seed.yaml", seed + index), cases, own, device
         )
         if fold.shuffled:
             kinds[SHUFFLED] |= film_maps(fold.method, classifier_of(fold.shuffled, "seed.yaml"), cases, own, device)
-    best = methods[own]
     rows = {
         CENTRE_ROW: [points_score(CENTRE, film) for film in films],
         LUNG_ROW: [points_score(LUNGS, film) for film in films],
@@ -239,12 +242,24 @@ def _rows(
     return rows, best
 
 
-def _methods(config: Mapping[str, Any]) -> tuple[dict[str | None, str], str | None]:
-    """Values of the id `cam_method` that are compared, with their rows, and the bundle's own; None without the id."""
+def _methods(config: Mapping[str, Any]) -> tuple[dict[str, dict[str, str]], str]:
+    """Rows of the methods that are compared, with the ids of `seed.yaml` that make them, and the bundle's own row.
+
+    CAM knows the last features alone; the others are taken there too, and at the bundle's own layer if that is another.
+    """
     own = config.get("cam_method")
     if own is None:
-        return {None: _PLAIN}, None
-    return {method: METHODS.get(method, method) for method in dict.fromkeys((*_COMPARED, own))}, own
+        return {_PLAIN: {}}, _PLAIN
+    layer, rows, best = config["cam_target"], {}, ""
+    for target in dict.fromkeys((_LAST, layer)):
+        for method in dict.fromkeys((*_COMPARED, own)):
+            if method == "cam" and target != _LAST:
+                continue
+            name = METHODS.get(method, method) + ("" if target == _LAST else f", {target}")
+            rows[name] = {"cam_method": method, "cam_target": target}
+            if (method, target) == (own, _LAST if method == "cam" else layer):
+                best = name
+    return rows, best
 
 
 def _summaries(rows: Mapping[str, Sequence[Score]], own: str, films: Sequence[Film]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Probabilities and class maps of films by the classifiers of a fold."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +37,7 @@ def film_maps(
     run: Path,
     network: nn.Module,
     cases: Sequence[Case],
-    method: str | None = None,
+    settings: Mapping[str, str] | None = None,
     device: str = "auto",
 ) -> dict[str, Tensor]:
     """Class maps of the first class in [0, 1], `(columns, rows)` of the film itself; no label gates them.
@@ -46,12 +46,12 @@ def film_maps(
         run: whose preprocessing and inferer (`seed.yaml`) count.
         network: a classifier, see `classifier_of`.
         cases: films.
-        method: sets the bundle's `cam_method`; None leaves it.
+        settings: ids of `seed.yaml` set over the run's, such as `cam_method` and `cam_target`.
         device: device id.
     """
     place = select_device(device)
     network = network.to(place)
-    inferer = part_of(run, "seed.yaml", "inferer", **({} if method is None else {"cam_method": method}))
+    inferer = part_of(run, "seed.yaml", "inferer", **(settings or {}))
     preprocess = preprocessing_of(run)
     maps = {}
     for case in cases:

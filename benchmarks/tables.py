@@ -18,8 +18,9 @@ def format_table(table: Mapping[str, Any]) -> str:
 
 
 def _accuracy(table: Mapping[str, Any]) -> str:
-    base, papers = table.get("base", _BASE), _is_paper_of_films(table)
+    base, papers, several = table.get("base", _BASE), _is_paper_of_films(table), _classes(table) > 1
     more = ("mIoU, all slices (paper)", "Dice, empty = 1 (paper)") if papers else ()
+    more = ("data-set mIoU", "pixel accuracy") if several else more
     columns = (
         "row",
         "Dice per patient",
@@ -39,7 +40,8 @@ def _accuracy(table: Mapping[str, Any]) -> str:
             _interval(scores["positives"]["iou"]),
             _number(scores["lesions"]["f1"]),
             _number(scores["negatives"]["clean"]),
-            *((_number(scores["papers"][key]) for key in ("miou_all", "dice_empty_is_one")) if papers else ()),
+            *(_number(scores["dataset"][key]) for key in ("miou", "pixel_accuracy") if several),
+            *(_number(scores["papers"][key]) for key in ("miou_all", "dice_empty_is_one") if papers),
         ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join([*lines, "", _note(table)])
@@ -50,6 +52,11 @@ def _note(table: Mapping[str, Any]) -> str:
     counts, classifier = first["counts"], table["rows"][table.get("base", _BASE)]["classification"]
     all_empty = first.get("papers", {}).get("all_empty")
     empty = ""
+    if (number := _classes(table)) > 1:
+        empty = (
+            f"Scores are means over {number} classes, Dice per patient counts 1 where a class is neither there nor "
+            "claimed; data-set mIoU is of one confusion matrix, background included. "
+        )
     if all_empty is not None and _is_paper_of_films(table):
         empty = f"The paper's scores over all slices are {_number(all_empty)} for a prediction that is always empty. "
     return (
@@ -102,8 +109,12 @@ def _boxes_note(table: Mapping[str, Any]) -> str:
 
 
 def _is_paper_of_films(table: Mapping[str, Any]) -> bool:
-    """Whether the bundle's paper prints scores over all images, negatives included."""
-    return table.get("bundle", "").startswith("cxr_")
+    """Whether the bundle's paper prints scores over all images, negatives included; of several classes it does not."""
+    return table.get("bundle", "").startswith("cxr_") and _classes(table) == 1
+
+
+def _classes(table: Mapping[str, Any]) -> int:
+    return len(next(iter(table["rows"].values())).get("classes", ())) or 1
 
 
 def _settings(table: Mapping[str, Any]) -> str:

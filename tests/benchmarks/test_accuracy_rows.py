@@ -1,20 +1,34 @@
+import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
 
 from benchmarks import steps
-from benchmarks.accuracy import CEILING, METHOD, RANDOM, SHUFFLED, UNGATED, _supervise, _write_rows, accuracy
+from benchmarks.accuracy import (
+    CEILING,
+    METHOD,
+    RANDOM,
+    SHUFFLED,
+    UNGATED,
+    _labels_to_grid,
+    _supervise,
+    _write_rows,
+    accuracy,
+)
 from benchmarks.run_parts import preprocessing_of
 from benchmarks.steps import layout_of, other_classifier_masks, step_masks
+from benchmarks.tables import format_table
 from monai_wsss.data import PreparedDataset
-from monai_wsss.data.dataset_file import SPLITS
 from monai_wsss.errors import InputError
 from monai_wsss.workflow.manifest import Manifest
 
+FILM_BUNDLE = Path(__file__).parents[2] / "bundles" / "cxr_pneumothorax_irnet"
 REFINED, WALKED = layout_of(["classify", "seed", "refine", "train"]), layout_of(["seed", "refine", "walk", "train"])
 
 
@@ -137,16 +151,66 @@ def test_rows_that_cannot_be_are_refused_before_anything_runs(whole, tmp_path, o
     assert not (tmp_path / "work").exists()
 
 
-def test_several_classes_are_refused_before_anything_runs(whole, tmp_path):
-    """The rows' masks are of one class; they would score as class 1 without a word."""
-    dataset = PreparedDataset.read(whole.data)
-    cases = {split: tuple(_two_classes(case) for case in dataset.cases(split)) for split in SPLITS}
-    PreparedDataset(labels=("a", "b"), **cases).write(tmp_path / "data")
-    with pytest.raises(InputError, match="2 classes"):
-        accuracy(tmp_path / "data", whole.bundle, tmp_path / "work")
-    assert not (tmp_path / "work").exists()
+@pytest.fixture(scope="module")
+def three_classes(tmp_path_factory, write_films, run_films):
+    """Table of films of three classes, and the folder that it worked in."""
+    root = tmp_path_factory.mktemp("three")
+    study = write_films(root / "study", {"train": 8, "val": 4, "test": 4}, ("air", "fluid", "nodule"))
+    settings = {"classify_epochs": 2, "train_epochs": 1, "irnet_epochs": 1}
+    run_films(study, root, settings)
+    (root / "work").mkdir()
+    (root / "run").rename(root / "work" / "method")
+    settings = Manifest(root / "work" / "method").content["overrides"]
+    places = root / "data", FILM_BUNDLE, root / "work", (), settings, "cpu"
+    return root, accuracy(*places, extras=["ungated", "ceiling", "random"])
 
 
-def _two_classes(case):
-    rows = None if case.slice_classes is None else tuple((*row, 0) for row in case.slice_classes)
-    return replace(case, classes=(*case.classes, 0), slice_classes=rows, truth=case.image)
+def test_rows_of_several_classes(three_classes):
+    """No row that is made for one class; each score of a row is that of its own masks."""
+    root, found = three_classes
+    assert list(found["rows"]) == ["all background", RANDOM, *WALKED.steps, METHOD, UNGATED, CEILING]
+    assert "brightest blob" not in found["protocol"]
+    truths = {case.case: labels_of(case.truth) for case in PreparedDataset.read(root / "data").test}
+    folders = {"all background": "rows/all_background", "+ IRNet": "rows/+_IRNet", METHOD: "method/predictions"}
+    for name, folder in folders.items():
+        masks = {case: labels_of(root / "work" / folder / f"{case}.nii.gz") for case in truths}
+        true, mask = (np.concatenate([of[case] for case in truths]) for of in (truths, masks))
+        iou = [((true == k) & (mask == k)).sum() / ((true == k) | (mask == k)).sum() for k in range(4)]
+        assert found["rows"][name]["dataset"]["miou"] == pytest.approx(np.mean(iou)), name
+        assert mask.any() or name != "+ IRNet"
+
+
+def labels_of(path):
+    return np.asarray(nib.load(path).dataobj).ravel()
+
+
+def test_the_table_of_several_classes_prints_and_is_small(three_classes):
+    found = json.loads(json.dumps(three_classes[1], allow_nan=False))
+    lines = format_table(found).splitlines()
+    assert lines[0].endswith("| clean negative slices | data-set mIoU | pixel accuracy |")
+    miou = found["rows"]["+ IRNet"]["dataset"]["miou"]
+    (row,) = [line for line in lines if line.startswith("| + IRNet")]
+    assert row.split("|")[-3].strip() == f"{miou:.3f}"
+    assert "(paper)" not in lines[0] and "means over 3 classes" in lines[-1]
+    assert found["rows"][METHOD]["classes"]["fluid"].keys() == {"iou", "dice"}
+
+
+def test_the_ceiling_learns_each_true_label(three_classes):
+    root, _ = three_classes
+    case = next(c for c in PreparedDataset.read(root / "data").training if sum(c.classes) > 1)
+    learnt = np.load(root / "work" / "supervised" / "pseudo_masks" / "walk" / f"{case.case}.npy")
+    values = {k + 1 for k, present in enumerate(case.classes) if present}
+    assert set(np.unique(learnt)) == {0, *values} and learnt.shape == (1, 32, 32)
+
+
+def test_true_labels_on_the_grid_keep_their_void(three_classes, tmp_path):
+    """Films of 28 x 32 pixels fill the grid of 32 x 32 one to one."""
+    root, _ = three_classes
+    case = PreparedDataset.read(root / "data").training[0]
+    source = nib.load(case.image)
+    labels = np.zeros(source.shape, np.uint8)
+    labels[2:9, 3:8], labels[10:20, 5:9], labels[25:28] = 2, 3, 255
+    nib.save(nib.Nifti1Image(labels, source.affine), tmp_path / "truth.nii.gz")
+    found = _labels_to_grid(replace(case, truth=tmp_path / "truth.nii.gz"), preprocessing_of(root / "work" / "method"))
+    assert found.dtype == np.uint8
+    assert dict(zip(*np.unique(found, return_counts=True), strict=True)) == {0: 32 * 32 - 171, 2: 35, 3: 40, 255: 96}

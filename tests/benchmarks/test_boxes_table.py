@@ -95,15 +95,34 @@ def test_a_second_call_trains_nothing_and_says_the_same(films, work, table, capl
 
 
 @pytest.mark.parametrize(
-    ("config", "methods", "own"),
+    ("config", "rows", "own"),
     [
-        ({}, {None: "class maps"}, None),
-        ({"cam_method": "cam"}, {m: METHODS[m] for m in ("cam", "grad_cam", "grad_cam_pp", "layer_cam")}, "cam"),
-        ({"cam_method": "grad_cam_pp_code"}, METHODS, "grad_cam_pp_code"),
+        ({}, ["class maps"], "class maps"),
+        (
+            {"cam_method": "grad_cam_pp", "cam_target": "last"},
+            ["CAM", "Grad-CAM", "Grad-CAM++", "LayerCAM"],
+            "Grad-CAM++",
+        ),
+        (
+            {"cam_method": "grad_cam_pp_code", "cam_target": "layer3"},
+            [
+                *("CAM", "Grad-CAM", "Grad-CAM++", "LayerCAM", "Grad-CAM++, published code"),
+                *("Grad-CAM, layer3", "Grad-CAM++, layer3", "LayerCAM, layer3", "Grad-CAM++, published code, layer3"),
+            ],
+            "Grad-CAM++, published code, layer3",
+        ),
+        (
+            {"cam_method": "cam", "cam_target": "layer3"},  # CAM has no other layer
+            ["CAM", "Grad-CAM", "Grad-CAM++", "LayerCAM", "Grad-CAM, layer3", "Grad-CAM++, layer3", "LayerCAM, layer3"],
+            "CAM",
+        ),
     ],
 )
-def test_methods_of_a_bundle(config, methods, own):
-    assert _methods(config) == (methods, own)
+def test_methods_of_a_bundle(config, rows, own):
+    found, best = _methods(config)
+    assert (list(found), best) == (rows, own)
+    for name, settings in found.items():
+        assert settings.get("cam_target", "last") == ("layer3" if "layer3" in name else "last")
 
 
 def test_the_classifier_of_a_fold_never_saw_its_films(work, table):
