@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -14,8 +15,19 @@ from torch import Tensor, nn
 from monai_wsss.errors import InputError
 
 _HEAD = ("head.", "fc.")  # a classifier's own layers on top of the backbone
-_STEMS = ("conv1.weight", "trunk.0.weight")  # the only weights that depend on the number of input channels
+# The only weights that depend on the number of input channels.
+_STEMS = ("conv1.weight", "trunk.0.weight", "layer0.conv1.weight")
 _VGG = ("features.", "trunk.")  # torchvision's name and ours: a classifier's `features` is what it computes
+
+# Published SE-ResNeXt weights have the names of the first PyTorch port; MONAI's network has others.
+_SENET = (
+    (re.compile(r"(layer\d\.\d+\.conv\d)\."), r"\1.conv."),
+    (re.compile(r"(layer\d\.\d+\.)bn(\d)\."), r"\1conv\2.adn.N."),
+    (re.compile(r"\.se_module\.fc1\."), ".se_layer.fc.0."),
+    (re.compile(r"\.se_module\.fc2\."), ".se_layer.fc.2."),
+    (re.compile(r"\.downsample\.0\."), ".project.conv."),
+    (re.compile(r"\.downsample\.1\."), ".project.adn.N."),
+)
 
 
 def load_backbone(network: nn.Module, path: str | Path) -> list[str]:
@@ -28,7 +40,8 @@ def load_backbone(network: nn.Module, path: str | Path) -> list[str]:
 
     Args:
         network: a network with torchvision's key names, such as :class:`ResNetClassifier`, or with a VGG's
-            ``features`` under the name ``trunk`` (:class:`VGGClassifier`); changed in place.
+            ``features`` under the name ``trunk`` (:class:`VGGClassifier`), or MONAI's SE-ResNeXt, for which the names
+            of the published ``se_resnext50_32x4d`` file are known; changed in place.
         path: ``.safetensors``, or a file that ``torch.load(weights_only=True)`` reads.
 
     Returns:
@@ -43,6 +56,8 @@ def load_backbone(network: nn.Module, path: str | Path) -> list[str]:
     theirs, ours = _VGG
     if any(key.startswith(ours) for key in own):
         file = {ours + key.removeprefix(theirs) if key.startswith(theirs) else key: file[key] for key in file}
+    elif any(".adn.N." in key for key in own) and not any(".adn.N." in key for key in file):
+        file = {_senet_name(key): file[key] for key in file}
     if not own.keys() & file.keys():
         raise InputError(f"{path}: no weight has a name of this network; give one with torchvision's key names.")
     extra = [key for key in file if key.startswith(("layer", ours)) and key not in own]
@@ -58,6 +73,8 @@ def load_backbone(network: nn.Module, path: str | Path) -> list[str]:
                 continue
             raise InputError(f"{path}: {key} is missing; give a backbone of the same depth.")
         weight = _fit_channels(file[key], current) if key in _STEMS else file[key]
+        if weight.ndim > current.ndim and weight.shape == current.shape + (1,) * (weight.ndim - current.ndim):
+            weight = weight.reshape(current.shape)  # a 1x1 convolution of one pixel is a linear layer
         if weight.shape == current.shape:
             loaded[key] = weight
         elif not head:
@@ -90,6 +107,12 @@ def _read(path: Path) -> dict[str, Tensor]:
     if not isinstance(content, Mapping):
         raise InputError(f"{path}: holds a {type(content).__name__}, not weights by name; save a state_dict.")
     return {str(key).removeprefix("module."): value for key, value in content.items() if isinstance(value, Tensor)}
+
+
+def _senet_name(key: str) -> str:
+    for pattern, name in _SENET:
+        key = pattern.sub(name, key)
+    return key
 
 
 def _fit_channels(kernel: Tensor, current: Tensor) -> Tensor:

@@ -2,7 +2,7 @@ import io
 
 import pytest
 import torch
-from monai.networks.nets import FlexibleUNet
+from monai.networks.nets import FlexibleUNet, SEResNext50, senet
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
@@ -135,12 +135,57 @@ def test_no_file_changes_nothing():
     assert all(torch.equal(network.state_dict()[key], value) for key, value in before.items())
 
 
-@pytest.mark.parametrize("name", ["mixed_unet", "unet", "unet_se_resnext50"])
-def test_network_without_a_resnet(name, tmp_path):
+@pytest.mark.parametrize("name", ["mixed_unet", "unet"])
+def test_network_without_a_known_encoder(name, tmp_path):
     with torch.device("meta"):
         network = segmenter(name, 2, 1, 2)
-    with pytest.raises(ValueError, match="ResNet encoder, got"):
+    with pytest.raises(ValueError, match="no ResNet or SE-ResNeXt encoder"):
         with_backbone(network, tmp_path / "backbone.pt")
+
+
+def published_name(key):
+    """MONAI's name of an SE-ResNeXt weight -> the name in the published file."""
+    for ours, theirs in (
+        (".conv1.conv.", ".conv1."),
+        (".conv2.conv.", ".conv2."),
+        (".conv3.conv.", ".conv3."),
+        (".conv1.adn.N.", ".bn1."),
+        (".conv2.adn.N.", ".bn2."),
+        (".conv3.adn.N.", ".bn3."),
+        (".se_layer.fc.0.", ".se_module.fc1."),
+        (".se_layer.fc.2.", ".se_module.fc2."),
+        (".project.conv.", ".downsample.0."),
+        (".project.adn.N.", ".downsample.1."),
+    ):
+        key = key.replace(ours, theirs)
+    return key
+
+
+def test_published_se_resnext_weights_are_taken_as_monai_takes_them(tmp_path, monkeypatch):
+    reference, generator = SEResNext50(spatial_dims=2, in_channels=3), torch.Generator().manual_seed(0)
+    published = {"last_linear.weight": torch.zeros(1000, 2048), "last_linear.bias": torch.zeros(1000)}
+    for key, value in reference.state_dict().items():
+        if key.startswith("layer") and not key.endswith("num_batches_tracked"):
+            weight = torch.rand(value.shape, generator=generator)
+            published[published_name(key)] = weight[..., None, None] if weight.ndim == 2 else weight  # 1x1 convolutions
+    assert "layer1.0.se_module.fc1.weight" in published and "layer4.0.downsample.1.running_var" in published
+    torch.save(published, tmp_path / "published.pt")
+
+    monkeypatch.setattr(senet, "download_url", lambda **_: None)
+    monkeypatch.setattr(senet, "load_state_dict_from_url", lambda *_, **__: dict(published))
+    monkeypatch.setattr(senet.torch, "load", lambda *_, **__: dict(published))
+    senet._load_state_dict(reference, "se_resnext50_32x4d", progress=False)
+    monkeypatch.undo()
+
+    encoder = with_backbone(segmenter("unet_se_resnext50", 2, 1, 1), tmp_path / "published.pt").encoder.state_dict()
+    expected = reference.state_dict()
+    for key in encoder:
+        if key.endswith("num_batches_tracked"):
+            continue
+        if key == "layer0.conv1.weight":  # three channels on one: a grey image gives the same response
+            torch.testing.assert_close(encoder[key], expected[key].sum(1, keepdim=True))
+        else:
+            assert torch.equal(encoder[key], expected[key]), key
 
 
 def test_file_of_another_resnet(tmp_path):

@@ -65,16 +65,12 @@ class ImagePooling(nn.Module):
         """Features ``(B, out_channels, *S)``, constant over ``*S``, of features ``(B, in_channels, *S)``."""
         size = x.shape[2:]
         mean = x.flatten(2).mean(dim=2).reshape([x.size(0), x.size(1)] + [1] * len(size))
-        pooled = F.batch_norm(
-            self.conv(mean),
-            self.norm.running_mean,
-            self.norm.running_var,
-            self.norm.weight,
-            self.norm.bias,
-            self.training and x.size(0) > 1,
-            self.norm.momentum,
-            self.norm.eps,
-        )
+        pooled = self.conv(mean)
+        if self.training and x.size(0) == 1:  # one value a channel has no variance
+            norm = self.norm
+            pooled = F.batch_norm(pooled, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
+        else:
+            pooled = self.norm(pooled)
         return F.relu(pooled).expand([-1, -1] + list(size))  # noqa: RUF005, TorchScript does not unpack
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from monai.networks.nets import BasicUNet, ResNet
+from monai.networks.nets import BasicUNet, ResNet, SENet
 from torch import nn
 
 from monai_wsss.networks.backbone_weights import load_backbone
@@ -71,23 +71,25 @@ def segmenter(
 
 
 def with_backbone(network: nn.Module, path: str | Path | None = None) -> nn.Module:
-    """Start a segmenter's ResNet encoder from weights in a file.
+    """Start a segmenter's encoder from weights in a file.
 
     Args:
-        network: a segmenter whose encoder is a ResNet; changed in place.
-        path: a ResNet's weights with torchvision's key names (:func:`load_backbone`); None changes nothing.
+        network: a segmenter whose encoder is a ResNet or an SE-ResNeXt; changed in place.
+        path: a file that :func:`load_backbone` knows; None changes nothing.
 
     Returns:
         The network.
 
     Raises:
-        ValueError: if the network has no ResNet encoder.
-        InputError: if the file is missing, unreadable or of another ResNet.
+        ValueError: if the network has no such encoder.
+        InputError: if the file is missing, unreadable or of another network.
     """
     if path is None:
         return network
     encoder = getattr(network, "encoder", None)
-    if not isinstance(encoder, ResNet):
-        raise ValueError(f"with_backbone needs a segmenter with a ResNet encoder, got {type(network).__name__}.")
+    if not isinstance(encoder, ResNet | SENet):
+        raise ValueError(
+            f"segmenter_backbone_weights: {type(network).__name__} has no ResNet or SE-ResNeXt encoder that a file fits"
+        )
     load_backbone(encoder, path)
     return network
