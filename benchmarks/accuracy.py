@@ -51,7 +51,7 @@ def accuracy(
     With several classes the trivial rows that are made for one, brightest blob and position prior, are left out.
 
     Args:
-        data: prepared folder with true masks.
+        data: prepared folder with true masks of the test cases, for the ceiling of all.
         bundle: bundle folder.
         work: folder of this table's runs; a second call goes on where the first stopped.
         overlays: the bundle's overlays.
@@ -68,8 +68,6 @@ def accuracy(
         InputError: a case without a true mask, a row that `until` leaves without its run, or as the stages.
     """
     dataset = PreparedDataset.read(data)
-    if any(case.truth is None for case in dataset.cases()):
-        raise InputError(f"{data}: not every case has a true mask; prepare with --masks")
     stages = load_config(bundle / "configs" / "pipeline.yaml")["stages"]
     names = [stage["name"] for stage in stages]
     if until is not None and until not in names:
@@ -81,6 +79,7 @@ def accuracy(
             raise InputError(f"--row {extra}: no such row; choose among {', '.join(EXTRAS)}")
         if _AFTER[extra] not in done:
             raise InputError(f"--row {extra}: needs the stage {_AFTER[extra]}, which comes after --until {until}")
+    _check_truths(data, dataset, "ceiling" in wanted)
 
     layout, method, values = layout_of(names), work / "method", dict(overrides or {})
     run = partial(_run, bundle, overlays=overlays, values=values, device=device)
@@ -117,6 +116,20 @@ def accuracy(
     patients = {case.case: case.patient for case in cases}
     rows = {name: evaluate(folder, truths, None, patients, dataset.labels) for name, folder in folders.items()}
     return _table(rows, base, method, work)
+
+
+def _check_truths(data: Path, dataset: PreparedDataset, ceiling: bool) -> None:
+    """Every test case needs a true mask, and the ceiling needs those of the others."""
+    if lacking := sum(case.truth is None for case in dataset.test):
+        raise InputError(
+            f"{data}: {lacking} of {len(dataset.test)} test cases have no true mask; prepare with --masks, or leave out "
+            "the images that truth_problems in prepare.json names"
+        )
+    if ceiling and (lacking := sum(case.truth is None for case in dataset.cases())):
+        raise InputError(
+            f"{data}: {lacking} of {len(dataset.cases())} cases have no true mask, which the row ceiling learns from; "
+            "choose other rows (--row)"
+        )
 
 
 def _run(

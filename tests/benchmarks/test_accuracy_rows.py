@@ -151,6 +151,22 @@ def test_rows_that_cannot_be_are_refused_before_anything_runs(whole, tmp_path, o
     assert not (tmp_path / "work").exists()
 
 
+@pytest.mark.parametrize(
+    ("split", "extras", "match"),
+    [
+        ("test", ["ungated"], "1 of 2 test cases have no true mask; prepare with --masks"),
+        ("training", None, r"1 of 9 cases have no true mask, which the row ceiling learns from; .*\(--row\)"),
+    ],
+)
+def test_a_missing_true_mask_is_refused_where_it_is_needed(whole, tmp_path, split, extras, match):
+    dataset = PreparedDataset.read(whole.data)
+    first, *others = dataset.cases(split)
+    replace(dataset, **{split: (replace(first, truth=None), *others)}).write(tmp_path / "data")
+    with pytest.raises(InputError, match=match):
+        accuracy(tmp_path / "data", whole.bundle, tmp_path / "work", extras=extras)
+    assert not (tmp_path / "work").exists()
+
+
 @pytest.fixture(scope="module")
 def three_classes(tmp_path_factory, write_films, run_films):
     """Table of films of three classes, and the folder that it worked in."""

@@ -31,6 +31,17 @@ def test_without_true_masks_not_a_byte_changes(whole_films, run_films, tmp_path,
     assert records["evaluate"]["status"] == "skipped"
 
 
+def test_other_labels_of_the_test_films_change_not_a_byte(whole_films, run_film_bundle, tmp_path, files_of):
+    data = shutil.copytree(whole_films.data, tmp_path / "data")
+    content = json.loads((data / "dataset.json").read_text())
+    for item in content["test"]:
+        item["classes"] = [1 - value for value in item["classes"]]
+    (data / "dataset.json").write_text(json.dumps(content))
+    run_film_bundle(data, tmp_path / "run", until_stage="infer")
+    for folder in LEARNED:
+        assert files_of(whole_films.run / folder) == files_of(tmp_path / "run" / folder), folder
+
+
 def test_masks_follow_the_labels(whole_films):
     data, run = PreparedDataset.read(whole_films.data), whole_films.run
     walked = 0
