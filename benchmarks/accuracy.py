@@ -122,8 +122,8 @@ def _check_truths(data: Path, dataset: PreparedDataset, ceiling: bool) -> None:
     """Every test case needs a true mask, and the ceiling needs those of the others."""
     if lacking := sum(case.truth is None for case in dataset.test):
         raise InputError(
-            f"{data}: {lacking} of {len(dataset.test)} test cases have no true mask; prepare with --masks, or leave out "
-            "the images that truth_problems in prepare.json names"
+            f"{data}: {lacking} of {len(dataset.test)} test cases have no true mask; prepare with --masks, or leave "
+            "out the images that truth_problems in prepare.json names"
         )
     if ceiling and (lacking := sum(case.truth is None for case in dataset.cases())):
         raise InputError(
@@ -251,7 +251,7 @@ def _table(rows: Mapping[str, Any], base: str, method: Path, work: Path) -> dict
 def _minutes(method: Path, work: Path) -> dict[str, float]:
     seconds = {name: record["seconds"] for name, record in Manifest(method).content["stages"].items()}
     for folder, stage in (("supervised", "train"), ("shuffled", "classify")):
-        if record := Manifest(work / folder).stage(stage):
+        if (record := Manifest(work / folder).stage(stage)) and "seconds" in record:
             seconds[f"{folder} {stage}"] = record["seconds"]
     return {name: round(value / 60, 1) for name, value in seconds.items()}
 
