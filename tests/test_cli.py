@@ -144,7 +144,7 @@ def test_the_later_of_two_settings_wins():
         (["--set", "size=[64, wide]"], "give a whole number, such as 256"),
         (["--set", "flips=2"], "--set flips=2: give true or false"),
         (["--set", "segmenter=3"], "--set segmenter=3: give text, such as mixed_unet"),
-        (["--set", "segmenter=foo"], "segmenter must be mixed_unet or unet, got foo"),
+        (["--set", "segmenter=foo"], "segmenter must be one of mixed_unet, unet, "),
         (["--set", "classifier_depth=19"], "depth must be one of [18, 34, 50, 101], got 19"),
         (["--set", "up_kernel=5"], "up_kernel"),
         (["--set", "positive_share=2"], "positive_share must lie between 0 and 1, got 2"),

@@ -12,6 +12,7 @@ OPTIMIZERS: Mapping[str, type[torch.optim.Optimizer]] = {
     "radam": torch.optim.RAdam,
     "sgd": torch.optim.SGD,
 }
+SCHEDULES = ("polynomial", "step")
 
 
 def parameter_groups(

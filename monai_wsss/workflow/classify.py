@@ -22,6 +22,7 @@ from monai_wsss.engines import (
     to_device,
     training_sampler,
 )
+from monai_wsss.engines.optimizer import OPTIMIZERS, SCHEDULES
 from monai_wsss.errors import InputError
 from monai_wsss.losses import WeightedBCELoss
 from monai_wsss.metrics import auc, expected_calibration_error, f1
@@ -90,6 +91,10 @@ class ClassifyStage(CachedStage):
         self.network = network
         self.transform = Compose([LoadSliced(keys=["image"]), augmentation])
         self.epochs, self.batch_size, self.num_workers = epochs, batch_size, num_workers
+        if optimizer not in OPTIMIZERS:
+            raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {optimizer}")
+        if schedule not in SCHEDULES:
+            raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, got {schedule}")
         self.learning_rate, self.weight_decay, self.optimizer = learning_rate, weight_decay, optimizer
         self.factors = {"new_factor": new_factor, "bias_factor": bias_factor}
         self.schedule: dict[str, Any] = {
@@ -121,7 +126,7 @@ class ClassifyStage(CachedStage):
         for label, answers in zip(self.dataset.labels, classes.T, strict=True):
             for given, word in ((is_present, "positive"), (is_absent, "negative")):
                 if split == "training" and not given(answers).any():
-                    raise InputError(f"{path}: no {word} slice of class {label} in training; leave the class out")
+                    raise InputError(f"{path}: no {word} slice of class {label} in training; leave the class out (prepare --classes)")
         return found
 
     def work(self, tracker: Tracker) -> dict[str, Any]:

@@ -84,6 +84,8 @@ class CRFStage(CachedStage):
         **place: Any,
     ) -> None:
         super().__init__(**place)
+        if not 0 < crf_confidence < 1:
+            raise ValueError(f"crf_confidence must be between 0 and 1, got {crf_confidence}")
         self.inside_body = inside_body and self.preprocessing.inside_body
         spacing = self.preprocessing.parameters["pixel_spacing"] or 1.0  # mm a pixel
         self.crf = CRFLabels(

@@ -51,7 +51,7 @@ def _paint(image: np.ndarray, overlay: np.ndarray | None) -> np.ndarray:
         weight = 0.6 * np.clip(overlay.astype(np.float32), 0, 1)[..., None]
         return (canvas * (1 - weight) + np.array([255, 80, 0]) * weight).astype(np.uint8)
     for label in np.unique(overlay[(overlay > 0) & (overlay < 255)]):
-        outline = find_boundaries(overlay == label, mode="inner")
+        outline = find_boundaries(np.pad(overlay == label, 1), mode="inner")[1:-1, 1:-1]  # at the rim too
         canvas[outline] = _COLOURS[(int(label) - 1) % len(_COLOURS)]
     return canvas
 

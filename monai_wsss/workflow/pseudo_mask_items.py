@@ -59,7 +59,7 @@ def pseudo_mask_items(
             positive.append(item)
     if not positive:
         raise InputError(
-            f"{masks}: no positive slice of {split} has a pseudo mask; look at the preview, lower threshold"
+            f"{masks}: no positive slice of {split} has a pseudo mask; look at the preview, lower its threshold"
         )
     if negatives_per_positive is not None and len(negative) > negatives_per_positive * len(positive):
         keep = round(negatives_per_positive * len(positive))

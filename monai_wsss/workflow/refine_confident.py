@@ -53,9 +53,9 @@ class ConfidentMaskStage(CRFStage):
     ) -> None:
         super().__init__(**crf_and_place)
         low, high = np.asarray(background_threshold), np.asarray(foreground_threshold)
-        if (low <= 0).any() or (low > high).any():  # from 0 on, a slice without a map would be lesion
+        if (low <= 0).any() or (low > high).any() or (high > 1).any():  # from 0 on, a slice without a map is lesion
             raise ValueError(
-                "background_threshold must be above 0 and not above foreground_threshold, got "
+                "background_threshold must be above 0 and not above foreground_threshold, and that at most 1, got "
                 f"{background_threshold} and {foreground_threshold}"
             )
         self.foreground_threshold, self.background_threshold = foreground_threshold, background_threshold

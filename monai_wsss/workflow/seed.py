@@ -41,6 +41,10 @@ class SeedStage(CachedStage):
         self, network: PooledClassifier, inferer: Inferer, batch_size: int, gate_probability: float = 0.5, **place: Any
     ) -> None:
         super().__init__(**place)
+        target = getattr(inferer, "target", None)
+        if getattr(inferer, "method", "cam") != "cam" and target not in dict(network.named_modules()):
+            layers = ", ".join(name for name, _ in network.named_children())
+            raise ValueError(f"cam_target must be a layer of the classifier, such as {layers}; got {target}")
         self.network, self.inferer = network, inferer
         self.batch_size, self.gate_probability = batch_size, gate_probability
 

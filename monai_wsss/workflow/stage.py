@@ -76,6 +76,8 @@ class Stage(ABC):
                 raise InputError(f"{self.run_folder / name}: not there; run the stage that writes {name} first")
         if self.backbone_weights:  # another file of the same name trains anew
             inputs["backbone"] = folder_hash(Path(self.backbone_weights))
+            if inputs["backbone"] is None:
+                raise InputError(f"{self.backbone_weights}: no such file; give the backbone's weights")
         return inputs
 
     def run(self) -> dict[str, Any]:

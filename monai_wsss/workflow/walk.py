@@ -69,8 +69,9 @@ class WalkStage(CRFStage):
         super().__init__(**crf_and_place)
         if normalise not in ("class", "image"):
             raise ValueError(f"normalise must be class or image, got {normalise}")
-        if (np.asarray(threshold) <= 0).any():  # from 0 on, a slice without a map would be lesion
-            raise ValueError(f"threshold must be above 0, got {threshold}")
+        # from 0 on, a slice without a map would be lesion
+        if (np.asarray(threshold) <= 0).any() or (np.asarray(threshold) > 1).any():
+            raise ValueError(f"threshold must be above 0 and at most 1, got {threshold}")
         self.network, self.batch_size, self.flip_axis = network, batch_size, flip_axis
         self.settings: dict[str, Any] = {"radius": radius, "beta": beta, "steps": 2**exp_times}
         self.threshold, self.normalise, self.final_crf = threshold, normalise, final_crf

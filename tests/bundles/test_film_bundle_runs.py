@@ -11,6 +11,7 @@ from monai.bundle import verify_net_in_out
 from PIL import Image
 
 from monai_wsss.data import input_error
+from monai_wsss.errors import InputError
 from monai_wsss.workflow.export import export_bundle
 
 WRITES = {
@@ -97,3 +98,27 @@ def test_vgg_classifiers_run_up_to_the_walk(name, whole_films, run_film_bundle, 
     tiny = {"classifier_name": name, "classify_epochs": 1, "irnet_epochs": 1}
     records = run_film_bundle(whole_films.data, tmp_path / "run", tiny, until_stage="walk")
     assert {record["status"] for record in records.values()} == {"done"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "says", "kept"),
+    [
+        ({"cam_target": "nolayer"}, "cam_target must be a layer of the classifier", "seeds"),
+        ({"classify_optimizer": "lion"}, "optimizer must be one of adam, radam, sgd, got lion", "classifier"),
+        ({"classify_schedule": "cosine"}, "schedule must be one of polynomial, step", "classifier"),
+        ({"backbone_weights": "nowhere.pt"}, "nowhere.pt: no such file", "classifier"),
+        ({"irnet_backbone_weights": "nowhere.pt"}, "nowhere.pt: no such file", "irnet"),
+        ({"foreground_threshold": 1.5}, "and that at most 1", "confident_masks"),
+        ({"walk_threshold": 2.0}, "at most 1, got 2.0", "pseudo_masks"),
+        ({"crf_confidence": 1.5}, "crf_confidence must be between 0 and 1", "confident_masks"),
+    ],
+)
+def test_a_bad_value_is_one_line_and_loses_no_finished_result(
+    settings, says, kept, whole_films, run_film_bundle, tmp_path, files_of
+):
+    run = shutil.copytree(whole_films.run, tmp_path / "run")
+    before = files_of(run / kept)
+    with pytest.raises(InputError) as raised:
+        run_film_bundle(whole_films.data, run, settings)
+    assert says in str(raised.value) and "\n" not in str(raised.value)
+    assert files_of(run / kept) == before and before

@@ -100,3 +100,11 @@ def test_flat_image_and_no_slice_are_normal(tmp_path):
     assert (tmp_path / "flat.png").exists()
     save_panel(tmp_path / "none.png", {"a": [], "b": []}, {"a": []}, Tracker())
     assert not (tmp_path / "none.png").exists()
+
+
+def test_a_mask_that_fills_the_image_has_its_outline_at_the_rim(tmp_path):
+    image, mask = np.linspace(0, 1, 64).reshape(8, 8), np.ones((8, 8), np.uint8)
+    save_panel(tmp_path / "panel.png", {"mask": [image]}, {"mask": [mask]}, zoom=1)
+    drawn = np.asarray(Image.open(tmp_path / "panel.png"))[-8:]
+    red = (drawn == (230, 60, 60)).all(axis=2)
+    assert red[[0, -1]].all() and red[:, [0, -1]].all() and not red[1:-1, 1:-1].any()
