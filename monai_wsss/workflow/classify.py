@@ -126,7 +126,8 @@ class ClassifyStage(CachedStage):
         for label, answers in zip(self.dataset.labels, classes.T, strict=True):
             for given, word in ((is_present, "positive"), (is_absent, "negative")):
                 if split == "training" and not given(answers).any():
-                    raise InputError(f"{path}: no {word} slice of class {label} in training; leave the class out (prepare --classes)")
+                    advice = "leave the class out (prepare --classes)"
+                    raise InputError(f"{path}: no {word} slice of class {label} in training; {advice}")
         return found
 
     def work(self, tracker: Tracker) -> dict[str, Any]:
