@@ -50,7 +50,7 @@ def study(write_cached, place, tmp_path):
         rows = [[float({LEFT: 1, RIGHT: -1}[label] == side) for label in labels] for side in sides]
         volume = np.stack([slice_(side) for side in sides])
         write_cached(labels, training={"c": (volume, rows)}, validation={"v": (volume, rows)})
-        for kind in ("refined", "crf"):
+        for kind in ("refined", "crf", "walk"):
             folder = tmp_path / "run" / "pseudo_masks" / kind
             folder.mkdir(parents=True)
             masks = [volume[i, 1] * (np.argmax(row) + 1) * max(row) for i, row in enumerate(rows)]
