@@ -1,6 +1,7 @@
 """Tiny studies, and one whole pipeline on them that many tests look at."""
 
 import csv
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -204,3 +205,20 @@ def files_of():
         return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
     return read
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Runs `monai-wsss ...` in this process; returns the exit code and the lines of both streams."""
+    from monai_wsss import cli
+
+    monkeypatch.setattr(cli, "set_up_logging", lambda: None)  # logging stays pytest's
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["monai-wsss", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        streams = capsys.readouterr()
+        return ended.value.code or 0, streams.out.splitlines(), streams.err.splitlines()
+
+    return run

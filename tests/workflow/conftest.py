@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from label_map_files import box, write
 
 from monai_wsss.data import Case, PreparedDataset, cache_folder
 from monai_wsss.transforms import GridPreprocessing
@@ -49,3 +50,20 @@ def place(tmp_path, grid):
         "device": "cpu",
         "tracking_uri": "none",
     }
+
+
+@pytest.fixture
+def folders(tmp_path):
+    return tmp_path / "pred", tmp_path / "truth", tmp_path / "evaluation" / "scores.json"
+
+
+@pytest.fixture
+def simple(folders):
+    """Two cases: a is right in slice 1 and wrong in slice 3, b finds one of its two slices."""
+    pred, truth, out = folders
+    out.parent.mkdir()
+    write(pred, "a.nii.gz", box(4, 1, 3))
+    write(truth, "a.nii.gz", box(4, 1))
+    write(pred, "b.nii", box(3, 0))
+    write(truth, "b.nii.gz", box(3, 0, 1))
+    return folders

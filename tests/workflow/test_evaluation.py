@@ -2,49 +2,16 @@ import json
 import random
 import re
 
-import nibabel
 import numpy as np
 import pytest
 import torch
+from label_map_files import AFFINE, box, write
 from monai.metrics import DiceMetric
 from sklearn.metrics import f1_score, roc_auc_score
 
-from monai_wsss.data.dataset_file import Case, PreparedDataset
-from monai_wsss.data.pseudonyms import Pseudonyms, key_beside
 from monai_wsss.errors import InputError
 from monai_wsss.workflow.evaluation import evaluate, format_table
 from monai_wsss.workflow.label_maps import find_label_maps
-
-AFFINE = np.diag([-0.9, -0.9, 5.0, 1.0])
-
-
-def write(folder, name, array, affine=AFFINE):
-    folder.mkdir(parents=True, exist_ok=True)
-    nibabel.save(nibabel.Nifti1Image(np.asarray(array), affine), folder / name)
-
-
-def box(depth, *slices, shape=(8, 6), size=3, label=1, dtype=np.uint8):
-    """A volume (H, W, D) with a square of the label in the given slices."""
-    array = np.zeros((*shape, depth), dtype)
-    array[:size, :size, list(slices)] = label
-    return array
-
-
-@pytest.fixture
-def folders(tmp_path):
-    return tmp_path / "pred", tmp_path / "truth", tmp_path / "evaluation" / "scores.json"
-
-
-@pytest.fixture
-def simple(folders):
-    """Two cases: a is right in slice 1 and wrong in slice 3, b finds one of its two slices."""
-    pred, truth, out = folders
-    out.parent.mkdir()
-    write(pred, "a.nii.gz", box(4, 1, 3))
-    write(truth, "a.nii.gz", box(4, 1))
-    write(pred, "b.nii", box(3, 0))
-    write(truth, "b.nii.gz", box(3, 0, 1))
-    return folders
 
 
 def test_literal(simple):
@@ -369,98 +336,6 @@ def test_two_files_of_one_case(tmp_path):
     write(tmp_path, "a.nii", box(3, 0))
     with pytest.raises(InputError, match=r"a\.nii\.gz and a\.nii are of the same case a"):
         find_label_maps(tmp_path)
-
-
-@pytest.fixture
-def prepared(tmp_path):
-    """A prepared folder of two cases; the names below, in clear, stand only in the truth folder's file names."""
-    names = Pseudonyms.open(tmp_path / "data" / "key")
-
-    def case(uid, *aliases, patient):
-        own = names.case(uid)
-        return Case(tmp_path / f"{own}.nii.gz", own, patient, (1,), aliases=tuple(names.case(a) for a in aliases))
-
-    cases = case("1.2.3", "DOE_JANE", "ACC77", patient="p1"), case("1.2.4", "ROE_JIM", "ACC77", patient="p1")
-    PreparedDataset(("lesion",), test=cases).write(tmp_path / "data")
-    return tmp_path / "data", names
-
-
-def rename(file, case):
-    file.rename(file.with_name(file.name.replace(file.name.split(".")[0], case, 1)))
-
-
-@pytest.mark.parametrize("names", [("DOE_JANE", "ROE_JIM"), ("1.2.3", "1.2.4"), None])
-def test_names_in_clear_are_resolved_and_never_shown(simple, prepared, names):
-    """Predictions carry hashes, true masks stems, UIDs or hashes; the scores are those of equal names."""
-    pred, truth, out = simple
-    expected = evaluate(pred, truth, None, patients={"a": "p", "b": "p"})
-    data, pseudonyms = prepared
-    cases = [pseudonyms.case("1.2.3"), pseudonyms.case("1.2.4")]
-    for old, case, name in zip("ab", cases, names or cases, strict=True):
-        rename(next(pred.glob(f"{old}.*")), case)
-        (truth / f"{old}.nii.gz").rename(truth / f"{name}.nii.gz")
-    result = evaluate(pred, truth, out, data=data)
-    assert [row["case"] for row in result["per_case"]] == sorted(cases)
-    for part in ("patients", "positives", "lesions", "counts"):
-        assert result[part] == expected[part], part
-    assert result["labels"] == ["lesion"] and result["missing"] == result["unmatched"] == result["skipped"] == []
-
-
-def test_what_is_wrong_is_said_without_names(simple, prepared):
-    pred, truth, out = simple
-    data, names = prepared
-    jane, jim, other = names.case("1.2.3"), names.case("1.2.4"), names.case("POE_PIA")
-    rename(pred / "a.nii.gz", jane)
-    rename(pred / "b.nii", jim)
-    (truth / "a.nii.gz").rename(truth / "DOE_JANE.nii.gz")
-    (truth / "b.nii.gz").rename(truth / "ACC77.nii.gz")  # two cases share the number
-    write(truth, "ROE_JIM.nii.gz", box(9, 0))
-    write(truth, "POE_PIA.nii.gz", box(2, 0))  # not of this data set
-    (truth / "MOE_MIA.nii").write_bytes(b"nothing")
-    result = evaluate(pred, truth, out, data=data)
-    assert [row["case"] for row in result["per_case"]] == sorted([jane, other])
-    assert result["missing"] == [other]
-    reasons = {item["file"]: item["reason"] for item in result["skipped"]}
-    assert reasons.keys() == {jim, names.case("MOE_MIA"), names.file(truth / "ACC77.nii.gz")}
-    assert reasons[jim].startswith("shape (8, 6, 3) differs from the truth's (8, 6, 9)")
-    assert "its name means 2 cases" in reasons[names.file(truth / "ACC77.nii.gz")]
-    said = out.read_text() + format_table(result)
-    for clear in ("JANE", "JIM", "ACC77", "PIA", "MIA", str(truth)):
-        assert clear not in said, clear
-    for case in reasons:
-        assert f"skipped: {case}: " in format_table(result)
-    write(truth, "1.2.3.nii.gz", box(4, 1))
-    with pytest.raises(InputError, match=f"two files are of the same case {jane}") as raised:
-        evaluate(pred, truth, None, data=data)
-    assert "JANE" not in str(raised.value)
-
-
-def test_kept_names_are_shown(simple, prepared):
-    pred, truth, _ = simple
-    data, _ = prepared
-    (data / "key").unlink()
-    PreparedDataset(("lesion",), test=(Case(data / "a.nii.gz", "a", "p", (1,), aliases=("ACC1",)),)).write(data)
-    (truth / "a.nii.gz").rename(truth / "ACC1.nii.gz")
-    write(truth, "b.nii.gz", box(9, 0))
-    result = evaluate(pred, truth, None, data=data)
-    assert [row["case"] for row in result["per_case"]] == ["a"] and result["per_case"][0]["patient"] == "p"
-    assert result["skipped"][0]["file"] == str(pred / "b.nii")
-
-
-def test_masks_of_infer_are_found_by_the_key_beside_them(simple):
-    pred, truth, _ = simple
-    expected = evaluate(pred, truth, None)["patients"]
-    names = Pseudonyms.open(key_beside(pred))
-    lines = ["case,slice,class,probability,voxels"]
-    for file in sorted(pred.iterdir()):
-        case = names.case(file.name.split(".")[0])
-        lines.append(f"{case},0,tumour,0.5,0")
-        rename(file, case)
-    (pred / "slices.csv").write_text("\n".join(lines), encoding="utf-8")
-    result = evaluate(pred, truth, None)
-    assert result["patients"] == expected and result["counts"]["missing"] == result["counts"]["unmatched"] == 0
-    assert {row["case"] for row in result["per_case"]} == {names.case("a"), names.case("b")}
-    assert result["labels"] == ["tumour"] and result["classification"]["slices"] == 2
 
 
 def test_progress(simple):

@@ -1,5 +1,7 @@
 """What every classifier with readable class maps has in common."""
 
+from abc import ABC, abstractmethod
+
 import torch
 from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
@@ -7,7 +9,7 @@ from torch import Tensor, nn
 from monai_wsss.networks.blocks.drop_block import DropBlock
 
 
-class PooledClassifier(nn.Module):
+class PooledClassifier(nn.Module, ABC):
     """Backbone, optional head convolutions, global average pooling, one linear layer.
 
     ``logits = W . mean(F(x)) + b``, so that ``W . F(x)`` is the class map and its spatial mean plus ``b`` the logit.
@@ -37,9 +39,9 @@ class PooledClassifier(nn.Module):
         self.fc: nn.Linear = nn.Linear(width, num_classes)
         nn.init.zeros_(self.fc.bias)
 
+    @abstractmethod
     def levels(self, x: Tensor) -> list[Tensor]:
         """Five feature maps ``(B, level_channels[i], *S_i)`` of the backbone, fine to coarse."""
-        raise NotImplementedError
 
     def features(self, x: Tensor) -> Tensor:
         """Last feature map.
