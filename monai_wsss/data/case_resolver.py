@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 from monai_wsss.data.dataset_file import Case, PreparedDataset
 from monai_wsss.data.pseudonyms import Pseudonyms, is_case_pseudonym
 from monai_wsss.errors import InputError
+
+ALIASES, ALIAS_COLUMNS = "aliases.csv", ("case", "alias")
 
 
 class CaseResolver:
@@ -24,7 +27,19 @@ class CaseResolver:
         self._known: dict[str, set[str]] = defaultdict(set)
         for case in cases:
             for name in (case.case, *case.aliases):
-                self._known[name].add(case.case)
+                self.add(name, case.case)
+
+    def add(self, alias: str, case: str) -> None:
+        """Let `alias` mean `case`, both as they are written: hashed, unless names are kept."""
+        self._known[alias].add(case)
+
+    def add_table(self, path: Path) -> None:
+        """Add the aliases that `infer` wrote beside masks of new volumes, if there are any."""
+        if path.is_file():
+            with path.open(newline="", encoding="utf-8") as stream:
+                for row in csv.DictReader(stream):
+                    self.add(row["case"], row["case"])
+                    self.add(row["alias"], row["case"])
 
     @classmethod
     def of_prepared(cls, folder: str | Path) -> CaseResolver:

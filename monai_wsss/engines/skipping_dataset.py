@@ -21,6 +21,7 @@ class SkippingDataset(IterableDataset):
 
     Args:
         data: items with an `image` (path or `Volume`) and a `case`; one with a `problem` is listed with it, not read.
+            `aliases` stay behind: they are no input of a network.
         transform: called with each item.
     """
 
@@ -35,7 +36,7 @@ class SkippingDataset(IterableDataset):
                 self._skip(item, item["problem"])
                 continue
             try:
-                yield self.transform(dict(item))
+                yield self.transform({key: value for key, value in item.items() if key != "aliases"})
             except (InputError, RuntimeError) as error:
                 reason = input_error(error)
                 if reason is None:

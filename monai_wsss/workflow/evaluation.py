@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from monai_wsss.data.atomic import write_json
-from monai_wsss.data.case_resolver import CaseResolver
+from monai_wsss.data.case_resolver import ALIASES, CaseResolver
 from monai_wsss.data.clear_names import stem_of
 from monai_wsss.data.dataset_file import PreparedDataset
 from monai_wsss.data.pseudonyms import Pseudonyms, key_beside
@@ -143,11 +143,19 @@ def evaluate(
 
 
 def _resolver(pred: Path, data: Path | None) -> CaseResolver | None:
-    """What finds the case of a file name; None where names stand as they are."""
+    """What finds the case of a file name; None where names stand as they are.
+
+    Masks of new volumes bring their other names along, see `infer`.
+    """
+    key, aliases = key_beside(pred), Path(pred) / ALIASES
     if data is not None:
-        return CaseResolver.of_prepared(data)
-    key = key_beside(pred)
-    return CaseResolver(Pseudonyms.open(key)) if key.is_file() else None
+        resolver = CaseResolver.of_prepared(data)
+    elif key.is_file() or aliases.is_file():
+        resolver = CaseResolver(Pseudonyms.open(key, keep_names=not key.is_file()))
+    else:
+        return None
+    resolver.add_table(aliases)
+    return resolver
 
 
 def _without_paths(reason: str, files: Sequence[Path]) -> str:

@@ -29,12 +29,14 @@ def export_bundle(run: Path, out: Path) -> Path:
     Only what describes the method and pooled results goes along: no case, no patient, no path.
 
     Raises:
-        InputError: the run is not finished, or `out` is a folder with other things in it.
+        InputError: the run is not finished, its stages do not belong together, or `out` is a folder with other things
+            in it.
     """
     manifest = Manifest(run)
     for weights in _WEIGHTS:
         if not (run / weights).exists():
             raise InputError(f"{run / weights}: not there; finish the run first")
+    _check_current(manifest, run)
     earlier = (out / "configs" / "metadata.json").exists() and all((out / name).exists() for name in _WEIGHTS.values())
     if out.exists() and any(out.iterdir()) and not earlier:
         raise InputError(f"{out}: not empty and not an exported bundle; choose another folder")
@@ -53,6 +55,22 @@ def export_bundle(run: Path, out: Path) -> Path:
     with atomic_path(card) as part:
         part.write_text(card.read_text(encoding="utf-8") + model_card(manifest, run), encoding="utf-8")
     return out
+
+
+def _check_current(manifest: Manifest, run: Path) -> None:
+    """Every stage ended well, on what the earlier ones hold now: else the configs are not those of the weights.
+
+    Raises:
+        InputError: naming the first stage that has to run again.
+    """
+    records = manifest.content["stages"]
+    outputs = {record.get("writes"): record.get("output") for record in records.values()}
+    for name, record in records.items():
+        if record["status"] not in ("done", "skipped"):
+            raise InputError(f"{run}: stage {name} did not end well ({record['status']}); finish the run first")
+        for folder, digest in record["inputs"].items():
+            if folder in outputs and outputs[folder] != digest:
+                raise InputError(f"{run}: {folder}/ was made anew after stage {name} ran; finish the run first")
 
 
 def _names_of_paths(bundle: Path) -> dict[str, str]:

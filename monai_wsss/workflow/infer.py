@@ -10,6 +10,7 @@ from ignite.engine import Events
 from monai.engines import SupervisedEvaluator
 
 from monai_wsss.data import cache_folder, write_table
+from monai_wsss.data.case_resolver import ALIAS_COLUMNS, ALIASES
 from monai_wsss.engines import Heartbeat, SkippingDataset, label_map
 from monai_wsss.errors import InputError
 from monai_wsss.workflow.manifest import folder_hash
@@ -109,6 +110,9 @@ class InferStage(Stage):
         write_table(folder / "statistics.csv", _STATISTICS, self._statistics)
         write_table(folder / "slices.csv", _SLICES, self._slices)
         write_table(folder / "skipped.csv", _SKIPPED, [list(row) for row in self.cases.skipped])
+        aliases = [[item["case"], alias] for item in self.cases.data for alias in item.get("aliases", ())]
+        if aliases:  # the cases of a prepared folder have theirs in dataset.json
+            write_table(folder / ALIASES, ALIAS_COLUMNS, aliases)
         done = len(self.cases.data) - len(self.cases.skipped)
         return {"cases": done, "skipped": len(self.cases.skipped)}
 

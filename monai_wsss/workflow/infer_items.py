@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_wsss.data import PreparedDataset, Pseudonyms, Volume
-from monai_wsss.data.case_names import case_name
+from monai_wsss.data.case_names import case_aliases, case_name
 from monai_wsss.data.discovery import find_volumes, is_harmless
 from monai_wsss.data.pseudonyms import key_beside
 from monai_wsss.data.series_rule import SeriesRule, candidates
@@ -29,7 +29,8 @@ def inference_items(
 ) -> list[dict[str, Any]]:
     """`{image, case}` of a prepared folder's test split, or of every volume in any other folder, or of one file.
 
-    Volumes of a prepared folder have their names already. Others take keyed hashes; what cannot be read goes along with
+    Volumes of a prepared folder have their names already. Others take keyed hashes, with those of their other names as
+    `aliases`, by which `evaluate` finds their true masks; what cannot be read goes along with
     its `problem`, so that it is counted and listed.
 
     Args:
@@ -55,7 +56,9 @@ def inference_items(
     volumes, unreadable = find_volumes(folder, exclude=left_out, resample=resample)
     chosen = [replace(volume, voi=voi, resample=resample) for volume in choose_series(volumes, series)]
     names = Pseudonyms.open(key_file or "", keep_names)
-    items: list[dict[str, Any]] = [{"image": volume, "case": case_name(volume, names)} for volume in chosen]
+    items: list[dict[str, Any]] = [
+        {"image": volume, "case": case_name(volume, names), "aliases": case_aliases(volume, names)} for volume in chosen
+    ]
     root = folder if folder.is_dir() else folder.parent
     for skipped in unreadable:
         if not is_harmless(skipped):

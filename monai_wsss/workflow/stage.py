@@ -135,7 +135,8 @@ class Stage(ABC):
                 tracker.log_metrics({"seconds": time.perf_counter() - began})
         finally:
             manifest = Manifest(self.run_folder)  # the tracker wrote to it as well
-            manifest.end(self.name, status, time.perf_counter() - began, output=folder_hash(self.folder), **values)
+            values |= {"writes": self.writes, "output": folder_hash(self.folder)}
+            manifest.end(self.name, status, time.perf_counter() - began, **values)
         return manifest.stage(self.name)
 
 

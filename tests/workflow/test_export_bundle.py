@@ -153,3 +153,21 @@ def test_only_an_earlier_export_is_replaced(whole, fork, tmp_path, files_of):
     assert files_of(export_bundle(fork, out)) == first
     (tmp_path / "empty").mkdir()
     assert files_of(export_bundle(fork, tmp_path / "empty")) == first
+
+
+def test_a_run_whose_stages_do_not_belong_together_is_no_bundle(whole, run_pipeline, tmp_path):
+    """A classifier of other settings, made after the segmenter, has other configs than the segmenter's."""
+    run = shutil.copytree(whole.run, tmp_path / "run")
+    run_pipeline(whole.data, run, {"seed": 1}, until_stage="classify")
+    with pytest.raises(InputError, match=r"classifier/ was made anew after stage seed ran; finish the run first"):
+        export_bundle(run, tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_run_with_a_stage_that_failed_is_no_bundle(whole, tmp_path):
+    run = shutil.copytree(whole.run, tmp_path / "run")
+    manifest = Manifest(run)
+    manifest.content["stages"]["seed"]["status"] = "failed"
+    manifest.set()
+    with pytest.raises(InputError, match=r"stage seed did not end well \(failed\)"):
+        export_bundle(run, tmp_path / "bundle")

@@ -16,6 +16,7 @@ from monai_wsss.data.clear_names import stem_of
 from monai_wsss.data.phantoms.dicom_files import write_series
 from monai_wsss.errors import InputError
 from monai_wsss.workflow import inference_items
+from monai_wsss.workflow.evaluation import evaluate
 from monai_wsss.workflow.infer_command import infer
 
 AXIAL = np.diag([-4.0, -4.0, 6.0, 1.0])  # mm
@@ -286,3 +287,24 @@ def test_what_is_not_there_is_said_in_one_line(whole, tmp_path, wrong):
     with pytest.raises((InputError, RuntimeError)) as raised:
         infer(source, volumes, tmp_path / "out", "cpu")
     assert message in str(input_error(raised.value))
+
+
+@pytest.mark.parametrize("names", ["key beside the masks", "key of a prepared folder", "clear"])
+@pytest.mark.parametrize("truth", [UIDS["SeriesInstanceUID"], "ACC7701", "scans"])
+def test_true_masks_of_new_series_are_found_by_their_own_names(open_run, tmp_path, names, truth):
+    """Truths are named by the series, the accession number, or the folder of the series."""
+    write_dicom(tmp_path / "new" / "scans", head((24, 28, 3)))
+    data = None
+    if names == "key of a prepared folder":
+        data = tmp_path / "data"
+        known = Pseudonyms.open(data / "key").case("another")
+        PreparedDataset(("lesion",), training=(Case(data / "i.nii.gz", known, "p", (1,)),)).write(data)
+    infer(open_run, tmp_path / "new", tmp_path / "masks", "cpu", data=data, keep_names=names == "clear")
+    (predicted,) = (tmp_path / "masks").glob("*.nii.gz")
+    (tmp_path / "truth").mkdir()
+    shutil.copy(predicted, tmp_path / "truth" / f"{truth}.nii.gz")
+    scores = evaluate(tmp_path / "masks", tmp_path / "truth", None, data=data)
+    assert scores["counts"]["cases"] == 1 and not scores["missing"] and not scores["unmatched"]
+    if names != "clear":
+        written = (tmp_path / "masks" / "aliases.csv").read_text()
+        assert truth not in written and "PID7701" not in written
