@@ -10,6 +10,8 @@ from monai.inferers import SliceInferer
 from monai.utils import convert_to_tensor
 from torch import Tensor, nn
 
+from monai_wsss.inferers.multi_scale_segmenter import MultiScaleSegmenter
+
 # Far below any logit, yet finite in float16, so that softmax and sigmoid stay free of NaN.
 _NEVER = -1e4
 
@@ -25,6 +27,14 @@ class GatedSliceInferer(SliceInferer):
             images' device. ``None``: no gating, the same as MONAI's ``SliceInferer``.
         threshold: least probability of a class that is present, one for all classes or one each.
         sw_batch_size: slices per forward pass of either network.
+        scales: factors on a slice's size; the segmenter's logits are the mean over them. The classifier sees each slice
+            once, as it is.
+        flips: also take the logits of the mirrored slice, mirrored back, at every scale.
+        flip_axis: axis of the slice that is mirrored, 0 or 1.
+        mirror_classes: what a mirror image does to the classes, see :class:`MultiScaleSegmenter`; ``flips`` needs it.
+
+    Raises:
+        ValueError: if ``scales`` or ``mirror_classes`` is out of range, or ``flips`` lacks the latter.
 
     Attributes:
         probabilities: class probabilities ``(B, D, K)`` of the volume last segmented; None without a classifier.
@@ -35,11 +45,23 @@ class GatedSliceInferer(SliceInferer):
         classifier: nn.Module | None = None,
         threshold: float | Sequence[float] = 0.5,
         sw_batch_size: int = 8,
+        scales: Sequence[float] = (1.0,),
+        flips: bool = False,
+        flip_axis: int = 0,
+        mirror_classes: Sequence[int] | None = None,  # MONAI's parser leaves out an argument that comes out as None
     ) -> None:
         super().__init__(spatial_dim=2, roi_size=(-1, -1), sw_batch_size=sw_batch_size)
         self.classifier = classifier
         self.threshold = threshold
         self.probabilities: Tensor | None = None
+        self._views: dict[str, Any] = {
+            "scales": scales,
+            "flips": flips,
+            "flip_axis": flip_axis,
+            "mirror_classes": mirror_classes,
+        }
+        MultiScaleSegmenter(nn.Identity(), **self._views)  # refuses bad settings now, not at the first volume
+        self._one_view = tuple(scales) == (1.0,) and not flips
 
     def __call__(self, inputs: Tensor, network: Any, *args: Any, **kwargs: Any) -> Tensor:
         """Gated logits ``(B, out, H, W, D)`` of volumes ``(B, C, H, W, D)``.
@@ -48,6 +70,8 @@ class GatedSliceInferer(SliceInferer):
             TypeError: if the network gives anything but one tensor.
             ValueError: if the network's channels fit neither head.
         """
+        if not self._one_view:
+            network = MultiScaleSegmenter(network, **self._views)
         logits = super().__call__(inputs, network, *args, **kwargs)
         if not isinstance(logits, Tensor):
             raise TypeError(f"the network must give one tensor of logits, got {type(logits).__name__}.")

@@ -6,7 +6,7 @@ from monai_wsss.losses.seeding import SeedingLoss, pixel_losses
 
 
 class SeedingCrossEntropyLoss(nn.Module):
-    """Seeding loss on the refined mask plus cross-entropy on the CRF mask.
+    """Seeding loss on the refined mask plus cross-entropy on the CRF mask; a single mask enters both.
 
     ``L = seed_weight L_seed(Y, refined) + crf_weight L_CE(Y, CRF)``, with ``L_CE = -sum_i T_i log Y_i`` averaged over
     the batch's labelled pixels, whichever image they lie in.
@@ -38,15 +38,17 @@ class SeedingCrossEntropyLoss(nn.Module):
 
         Args:
             logits: ``(B, C, *S)``; one channel is a sigmoid head, more are a softmax head.
-            labels: refined mask and CRF mask, ``(B, 2, *S)``: 0 background, k + 1 class k, or ``ignore_index``.
+            labels: refined mask and CRF mask, ``(B, 2, *S')``, or one mask for both terms, ``(B, 1, *S')``: 0
+                background, k + 1 class k, or ``ignore_index``; of another grid than the logits' they are brought to
+                it, see :func:`labels_on_grid`.
 
         Raises:
             ValueError: if the shapes do not fit.
         """
-        if labels.ndim < 2 or labels.shape[1] != 2:
-            raise ValueError(f"labels must be (B, 2, *S): refined mask, CRF mask; got {tuple(labels.shape)}.")
+        if labels.ndim < 2 or labels.shape[1] not in (1, 2):
+            raise ValueError(f"labels must be (B, 2, *S): refined mask, CRF mask; or one; got {tuple(labels.shape)}.")
         seed = self.seeding(logits, labels[:, :1])
-        losses, weights = pixel_losses(logits, labels[:, 1:], self.seeding.ignore_index, self.seeding.lesion_weight)
+        losses, weights = pixel_losses(logits, labels[:, -1:], self.seeding.ignore_index, self.seeding.lesion_weight)
         total = weights.sum()
         crf = losses.sum() / total.where(total > 0, total + 1)
         return self.seed_weight * seed + self.crf_weight * crf

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from monai_wsss.losses.label_grid import labels_on_grid
+
 
 class SeedingLoss(nn.Module):
     """Negative log-likelihood of an image's seeds, over their number.
@@ -35,7 +37,8 @@ class SeedingLoss(nn.Module):
 
         Args:
             logits: ``(B, C, *S)``.
-            labels: 0 background, k + 1 class k, or ``ignore_index``, ``(B, 1, *S)``, any dtype.
+            labels: 0 background, k + 1 class k, or ``ignore_index``, ``(B, 1, *S')``, any dtype; of another grid than
+                the logits' they are brought to it, see :func:`labels_on_grid`.
 
         Raises:
             ValueError: if the shapes do not fit.
@@ -51,19 +54,19 @@ def pixel_losses(logits: Tensor, labels: Tensor, ignore_index: int, lesion_weigh
 
     Args:
         logits: ``(B, C, *S)``; one channel is a sigmoid head, more are a softmax head.
-        labels: ``(B, 1, *S)``, 0 is background.
+        labels: ``(B, 1, *S')``, 0 is background; brought to the logits' grid.
         ignore_index: label that is left out.
         lesion_weight: weight of labels > 0, beside background's 1.
 
     Raises:
         ValueError: if the shapes do not fit.
     """
-    if labels.shape != (logits.shape[0], 1, *logits.shape[2:]):
+    if labels.ndim != logits.ndim or labels.shape[:2] != (logits.shape[0], 1):
         raise ValueError(
-            f"logits must be (B, C, *S) and labels (B, 1, *S), got {tuple(logits.shape)} and {tuple(labels.shape)}."
+            f"logits must be (B, C, *S) and labels (B, 1, *S'), got {tuple(logits.shape)} and {tuple(labels.shape)}."
         )
     scores = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    target = labels[:, 0].long()
+    target = labels_on_grid(labels, logits.shape[2:])[:, 0].long()
     ignored = target == ignore_index
     target = target.masked_fill(ignored, 0)
     lesion = target > 0

@@ -43,7 +43,8 @@ class WeightedPixelLoss(nn.Module):
 
         Args:
             logits: ``(B, C, *S)``.
-            labels: 0 background, k + 1 class k, or ``ignore_index``, ``(B, 1, *S)``, any dtype.
+            labels: 0 background, k + 1 class k, or ``ignore_index``, ``(B, 1, *S')``, any dtype; of another grid than
+                the logits' they are brought to it, see :func:`labels_on_grid`.
 
         Raises:
             ValueError: if the shapes do not fit.

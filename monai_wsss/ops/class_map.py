@@ -35,14 +35,16 @@ def class_maps(features: Tensor, weight: Tensor) -> Tensor:
         return torch.einsum("bf...,kf->bk...", features.to(dtype), weight.to(dtype))
 
 
-def normalize_class_maps(maps: Tensor, min_range: float = 1e-5) -> Tensor:
+def normalize_class_maps(maps: Tensor, min_range: float = 1e-5, from_zero: bool = False) -> Tensor:
     """Stretch each map to [0, 1]; a flat map becomes zeros, never stretched noise.
 
-    ``M' = (M - min M) / (max M - min M)``, and 0 where ``max M - min M < min_range``
+    ``M' = (M - min M) / (max M - min M)``, and 0 where ``max M - min M < min_range``; from zero
+    ``M' = max(M, 0) / max M``, and 0 where ``max M < min_range``
 
     Args:
         maps: raw maps ``(B, K, *S)``.
         min_range: smallest range, in the maps' own units, that counts as a signal; > 0.
+        from_zero: negative values become 0 and are not stretched, so that a threshold is a share of the maximum.
 
     Returns:
         Maps ``(B, K, *S)`` in [0, 1], float32 (float64 stays).
@@ -50,7 +52,8 @@ def normalize_class_maps(maps: Tensor, min_range: float = 1e-5) -> Tensor:
     Raises:
         ValueError: if a map holds a value that is not finite, or ``min_range`` is not > 0.
 
-    Source: Liu et al., Mixed-UNet, 2022, Eq. 11.
+    Source: Liu et al., Mixed-UNet, 2022, Eq. 11; from zero: Chen et al., BES, 2020, Eq. 8, and Huang et al., DSRG,
+    2018, Sec. 4.1, whose seeds are a share of the largest value.
     """
     if not min_range > 0:
         raise ValueError(f"min_range must be > 0, got {min_range}.")
@@ -59,7 +62,9 @@ def normalize_class_maps(maps: Tensor, min_range: float = 1e-5) -> Tensor:
     if maps.numel() == 0:
         return maps.to(_at_least_float32(maps))
     flat = maps.to(_at_least_float32(maps)).flatten(2)
+    flat = flat.clamp(min=0.0) if from_zero else flat
     low, high = flat.amin(dim=2, keepdim=True), flat.amax(dim=2, keepdim=True)
+    low = torch.zeros_like(low) if from_zero else low
     spread = high - low
     scaled = (flat - low) / spread.clamp(min=min_range)
     return scaled.masked_fill(spread < min_range, 0.0).reshape(maps.shape)

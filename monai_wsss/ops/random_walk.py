@@ -12,11 +12,18 @@ from monai_wsss.ops.pair_paths import pair_paths
 
 
 @torch.no_grad()
-def random_walk(maps: Tensor, boundary: Tensor, radius: float = 5.0, beta: float = 10.0, steps: int = 256) -> Tensor:
+def random_walk(
+    maps: Tensor,
+    boundary: Tensor,
+    radius: float = 5.0,
+    beta: float = 10.0,
+    steps: int = 256,
+    multiply_edge: bool = True,
+) -> Tensor:
     """Spread class maps to the boundaries that enclose them.
 
-    ``x_0 = M (1 - boundary)``, then ``x <- x T`` a step, with ``T_ij = a_ij^beta / s_j``, ``s_j = sum_i a_ij^beta`` and
-    ``a_ii = 1``
+    ``x_0 = M (1 - boundary)``, then ``x <- x T`` a step, with ``T_ij = a_ij^beta / s_j``, ``s_j = sum_i a_ij^beta``,
+    ``a_ii = 1`` and ``a_ij = 1 - max_path boundary`` below a distance of ``radius``, else 0
 
     T is normalised by column, so a step replaces each value by a weighted mean of its neighbourhood: a constant stays
     constant, no value leaves the range of those before, and ``sum_j x_j s_j`` is kept. A step is a stencil of O(P N);
@@ -28,6 +35,7 @@ def random_walk(maps: Tensor, boundary: Tensor, radius: float = 5.0, beta: float
         radius: pixels; only closer pairs exchange values.
         beta: exponent, > 0; larger ones make weak boundaries tighter.
         steps: number of steps, >= 0; the paper's ``exp_times`` t means 2^t.
+        multiply_edge: take the maps' values off the boundaries first; if not, ``x_0 = M``.
 
     Returns:
         x, ``(B, K, *S)``, float32 (float64 stays), not normalised.
@@ -35,7 +43,8 @@ def random_walk(maps: Tensor, boundary: Tensor, radius: float = 5.0, beta: float
     Raises:
         ValueError: if shapes or values are out of range.
 
-    Source: Ahn et al., IRNet, CVPR 2019, Eqs. 4-6 (beta 10, 256 steps, radius 5).
+    Source: Ahn et al., IRNet, CVPR 2019, Eqs. 4-6 (beta 10, 256 steps, radius 5). Chen et al., BES, ECCV 2020, Eq. 5,
+    is the same with beta 5; to the letter it has ``a_ii = 1 - boundary_i``, and it leaves ``x_0`` open.
     """
     if maps.ndim != boundary.ndim or maps.shape[0] != boundary.shape[0] or maps.shape[2:] != boundary.shape[2:]:
         raise ValueError(
@@ -47,7 +56,8 @@ def random_walk(maps: Tensor, boundary: Tensor, radius: float = 5.0, beta: float
         raise ValueError(f"beta must be > 0 and steps >= 0, got {beta} and {steps}.")
     dtype = torch.promote_types(torch.promote_types(maps.dtype, boundary.dtype), torch.float32)
     weight = boundary_affinity(boundary.to(dtype), radius).pow_(beta).flatten(2)
-    x = (maps.to(dtype) * (1 - boundary.to(dtype))).flatten(2)
+    start = maps.to(dtype)
+    x = (start * (1 - boundary.to(dtype)) if multiply_edge else start).flatten(2)
     return _walk(x, weight, _shifts(radius, boundary.shape[2:]), steps).reshape(maps.shape)
 
 

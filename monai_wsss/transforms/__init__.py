@@ -1,3 +1,4 @@
+from monai_wsss.transforms.dense_crf import DenseCRFd
 from monai_wsss.transforms.grid import GridPreprocessing
 from monai_wsss.transforms.load_slice import LoadSliced
 from monai_wsss.transforms.load_volume import LoadVolumed
@@ -10,6 +11,7 @@ from monai_wsss.transforms.resample_to_grid import ResampleToGridd
 from monai_wsss.transforms.save_mask import SaveMaskd
 
 __all__ = [
+    "DenseCRFd",
     "GridPreprocessing",
     "LoadSliced",
     "LoadVolumed",

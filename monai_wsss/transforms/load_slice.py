@@ -18,6 +18,8 @@ from monai_wsss.errors import InputError
 class LoadSliced(MapTransform):
     """Replace `(array file, index)` by slice `index` of the array, a float32 tensor `(C, H, W)`.
 
+    A list of such pairs becomes one tensor, their channels in order.
+
     The `.npy` array is `(D, C, H, W)`, or `(D, H, W)` for label maps, which gain a channel. It is memory-mapped and
     stays open in each process; a file that is written anew is opened anew.
 
@@ -36,8 +38,9 @@ class LoadSliced(MapTransform):
         """Return `data` with the slices read."""
         items = dict(data)
         for key in self.key_iterator(items):
-            path, index = items[key]
-            items[key] = _read(str(path), int(index))
+            pairs = items[key] if isinstance(items[key], list) else [items[key]]
+            parts = [_read(str(path), int(index)) for path, index in pairs]
+            items[key] = parts[0] if len(parts) == 1 else torch.cat(parts)
         return items
 
 

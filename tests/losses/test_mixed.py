@@ -62,6 +62,14 @@ def test_is_the_sum_of_its_terms():
 
 
 @pytest.mark.parametrize("channels", [1, 2])
+def test_a_single_mask_enters_both_terms(channels):
+    logits, mask = torch.randn(2, channels, 5, 6), torch.randint(0, 2, (2, 1, 5, 6))
+    mask[0, :, 0] = 255
+    loss = SeedingCrossEntropyLoss(lesion_weight=2.0)
+    torch.testing.assert_close(loss(logits, mask), loss(logits, mask.repeat(1, 2, 1, 1)))
+
+
+@pytest.mark.parametrize("channels", [1, 2])
 def test_no_label_in_either_mask_still_propagates(channels):
     logits = torch.randn(2, channels, 4, 4, requires_grad=True)
     loss = SeedingCrossEntropyLoss()(logits, torch.full((2, 2, 4, 4), 255))
@@ -98,9 +106,9 @@ def test_gradient(channels):
 
 def test_refuses():
     with pytest.raises(ValueError, match="refined mask, CRF mask"):
-        SeedingCrossEntropyLoss()(torch.zeros(1, 2, 4, 4), torch.zeros(1, 1, 4, 4))
+        SeedingCrossEntropyLoss()(torch.zeros(1, 2, 4, 4), torch.zeros(1, 3, 4, 4))
     with pytest.raises(ValueError, match="labels"):
-        SeedingCrossEntropyLoss()(torch.zeros(1, 2, 4, 4), torch.zeros(1, 2, 4, 5))
+        SeedingCrossEntropyLoss()(torch.zeros(1, 2, 4, 4), torch.zeros(2, 2, 4, 4))
     with pytest.raises(ValueError, match="crf_weight"):
         SeedingCrossEntropyLoss(crf_weight=-1.0)
     with pytest.raises(ValueError, match="lesion_weight"):

@@ -127,4 +127,4 @@ def test_refuses():
     with pytest.raises(ValueError, match="labels"):
         SeedingLoss()(torch.zeros(2, 2, 4, 4), torch.zeros(2, 4, 4))
     with pytest.raises(ValueError, match="labels"):
-        SeedingLoss()(torch.zeros(2, 2, 4, 4), torch.zeros(2, 1, 4, 5))
+        SeedingLoss()(torch.zeros(2, 2, 4, 4), torch.zeros(2, 2, 4, 4))

@@ -143,3 +143,38 @@ def test_width_scales_every_channel() -> None:
 def test_refuses_other_values(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         classifier(**{"name": "resnet18", **arguments})
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vgg16"])
+def test_attention_pooling_of_the_class_maps(name):
+    """Score of BES, Eqs. 6-7, of the map that CAM reads off, plus the bias."""
+    network = classifier(name, num_classes=2, width=0.125, pooling="attention", attention=0.5).eval()
+    torch.nn.init.constant_(network.fc.bias, 0.25)
+    images = torch.randn(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    features = network.features(images)
+    maps = torch.einsum("bfhw,kf->bkhw", features, network.class_weight).flatten(2)
+    expected = (maps * (0.5 * maps).softmax(2)).sum(2) + 0.25
+    torch.testing.assert_close(network(images), expected)
+
+
+def test_attention_pooling_of_the_features_takes_no_gradient_through_its_weights():
+    network = classifier("resnet18", width=0.125, pooling="attention_features", attention=2.0).eval()
+    features = torch.rand(1, network.class_weight.shape[1], 3, 3, requires_grad=True)
+    network.classify(features).sum().backward()
+    attention = (2.0 * features.flatten(2)).softmax(2).reshape(features.shape).detach()
+    torch.testing.assert_close(features.grad, attention * network.class_weight.detach()[0, :, None, None])
+
+
+def test_attention_without_sharpness_is_the_average():
+    torch.manual_seed(0)
+    average = classifier("resnet18", width=0.125).eval()
+    images = torch.randn(2, 1, 32, 32)
+    for pooling in ("attention", "attention_features"):
+        other = classifier("resnet18", width=0.125, pooling=pooling, attention=0.0).eval()
+        other.load_state_dict(average.state_dict())
+        torch.testing.assert_close(other(images), average(images))
+
+
+def test_other_poolings_are_refused():
+    with pytest.raises(ValueError, match="pooling must be one of average, attention, attention_features, got max"):
+        classifier("resnet18", pooling="max")

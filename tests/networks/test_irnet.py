@@ -142,6 +142,26 @@ def test_state_dict_is_all_there_is():
     torch.testing.assert_close(one.eval()(image), other.eval()(image))
 
 
+def test_names_and_shapes_of_saved_weights():
+    # files of weights hold these names: a change here is one that old runs cannot be read with
+    def block(name, before, after):
+        return {
+            f"{name}.conv.weight": (after, before, 1, 1),
+            f"{name}.adn.N.weight": (after,),
+            f"{name}.adn.N.bias": (after,),
+        }
+
+    channels = (4, 6, 8, 10, 12)
+    expected = {"mean_shift": (2,), "boundary_head.conv.weight": (1, 40, 1, 1), "boundary_head.conv.bias": (1,)}
+    for i, (before, after) in enumerate(zip(channels, (8, 16, 32, 32, 32), strict=True)):
+        expected |= block(f"boundary_levels.{i}", before, 8) | block(f"displacement_levels.{i}", before, after)
+    expected |= block("displacement_merge", 96, 32) | block("displacement_join", 56, 32)
+    expected |= {"displacement_head.conv.weight": (2, 32, 1, 1)}
+    state = network().state_dict()
+    assert {k: tuple(v.shape) for k, v in state.items() if not k.startswith("backbone.")} == expected
+    assert {k for k in state if k.startswith("backbone.")} == {f"backbone.{k}" for k in Backbone().state_dict()}
+
+
 @pytest.mark.parametrize("axis", [0, 1, -1])
 def test_boundary_of_the_flip_pair(axis):
     net, image = network().eval(), torch.randn(2, 1, 32, 48)

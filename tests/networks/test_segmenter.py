@@ -21,6 +21,10 @@ NAMES = [
     "deeplab_v3_resnet18",
     "deeplab_v3_plus",
     "deeplab_v3_plus_resnet18",
+    "deeplab_v2_vgg16",
+    "deeplab_v2_vgg16_large_fov",
+    "deeplab_v2_resnet101",
+    "deeplab_v2_resnet18",
 ]
 NARROW = (4, 4, 8, 8)
 
@@ -38,7 +42,9 @@ def test_logits_have_the_images_size(name, sizes):
             assert network(torch.zeros(2, 2, *size)).shape == (2, 3, *size)
 
 
-@pytest.mark.parametrize("name", ["unet_resnet18", "unet_se_resnext50", "deeplab_v3_plus_resnet18"])
+@pytest.mark.parametrize(
+    "name", ["unet_resnet18", "unet_se_resnext50", "deeplab_v3_plus_resnet18", "deeplab_v2_resnet18"]
+)
 def test_script_gives_the_same_output_at_any_size(name):
     torch.manual_seed(0)
     network = segmenter(name, 2, 1, 2).eval()
@@ -52,7 +58,9 @@ def test_script_gives_the_same_output_at_any_size(name):
             torch.testing.assert_close(loaded(images), network(images))
 
 
-@pytest.mark.parametrize("name", ["unet_resnet18", "unet_se_resnext50", "deeplab_v3_plus_resnet18"])
+@pytest.mark.parametrize(
+    "name", ["unet_resnet18", "unet_se_resnext50", "deeplab_v3_plus_resnet18", "deeplab_v2_resnet18"]
+)
 def test_every_weight_gets_a_gradient(name):
     torch.manual_seed(0)
     network = segmenter(name, 2, 1, 2)
@@ -61,7 +69,7 @@ def test_every_weight_gets_a_gradient(name):
     assert without == []
 
 
-@pytest.mark.parametrize("name", ["unet_resnet18", "deeplab_v3_plus_resnet18"])
+@pytest.mark.parametrize("name", ["unet_resnet18", "deeplab_v3_plus_resnet18", "deeplab_v2_resnet18"])
 def test_batch_equals_single_and_half_precision_is_close(name):
     torch.manual_seed(0)
     network = segmenter(name, 2, 1, 2).eval()
@@ -103,12 +111,30 @@ def test_names_and_stride_reach_deeplab(name, kind, channels, output_stride):
     assert coarsest.shape == (2, channels, 64 // output_stride, 64 // output_stride)
 
 
+def test_names_reach_deeplab_v2():
+    # the last layer's kernel tells VGG16 (1x1 of 1024 channels) from ResNet (3x3 of the trunk's)
+    for name, branches, channels, size in [
+        ("deeplab_v2_vgg16", 4, 1024, 1),
+        ("deeplab_v2_vgg16_large_fov", 1, 1024, 1),
+        ("deeplab_v2_resnet101", 4, 2048, 3),
+        ("deeplab_v2_resnet18", 4, 512, 3),
+    ]:
+        with torch.device("meta"):
+            network = segmenter(name, 2, 1, 5)
+        assert [layer.weight.shape for layer in network.last] == [(5, channels, size, size)] * branches, name
+    with torch.device("meta"):
+        assert segmenter("deeplab_v2_vgg16", 2, 1, 5, width=0.25).last[0].weight.shape == (5, 256, 1, 1)
+        rates = [branch[0].dilation[0] for branch in segmenter("deeplab_v2_vgg16", 2, 1, 5).branches]
+        fov = segmenter("deeplab_v2_vgg16_large_fov", 2, 1, 5).branches[0][0].dilation[0]
+    assert (rates, fov) == ([6, 12, 18, 24], 12)
+
+
 def test_another_name():
     with pytest.raises(ValueError, match=f"one of {', '.join(NAMES)}, got vnet"):
         segmenter("vnet", 2, 1, 2)
 
 
-@pytest.mark.parametrize("name", ["unet_resnet18", "deeplab_v3_plus_resnet18"])
+@pytest.mark.parametrize("name", ["unet_resnet18", "deeplab_v3_plus_resnet18", "deeplab_v2_resnet18"])
 def test_encoder_starts_from_a_file(name, tmp_path):
     torch.manual_seed(0)
     source = ResNetClassifier(in_channels=3, num_classes=10, depth=18).eval()
@@ -139,7 +165,7 @@ def test_no_file_changes_nothing():
 def test_network_without_a_known_encoder(name, tmp_path):
     with torch.device("meta"):
         network = segmenter(name, 2, 1, 2)
-    with pytest.raises(ValueError, match="no ResNet or SE-ResNeXt encoder"):
+    with pytest.raises(ValueError, match="no ResNet, SE-ResNeXt or VGG16 encoder"):
         with_backbone(network, tmp_path / "backbone.pt")
 
 

@@ -172,3 +172,18 @@ def test_threshold_permutes_with_its_classes():
 def test_threshold_refuses(classes, threshold):
     with pytest.raises(ValueError, match="must"):
         threshold_labels(torch.zeros(1, classes, 2, 2), threshold)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([-2.0, 0.0, 1.0, 4.0], [0.0, 0.0, 0.25, 1.0]),
+        ([2.0, 3.0, 4.0, 4.0], [0.5, 0.75, 1.0, 1.0]),  # not stretched from its minimum
+        ([-3.0, -2.0, -1.0, -5.0], [0.0, 0.0, 0.0, 0.0]),  # nothing speaks for the class
+        ([0.0, 1e-6, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]),  # noise
+        ([7.0, 7.0, 7.0, 7.0], [1.0, 1.0, 1.0, 1.0]),
+    ],
+)
+def test_from_zero_is_a_share_of_the_maximum(values, expected):
+    maps = torch.tensor(values).reshape(1, 1, 2, 2)
+    torch.testing.assert_close(normalize_class_maps(maps, from_zero=True), torch.tensor(expected).reshape(1, 1, 2, 2))

@@ -32,13 +32,15 @@ def dense_weights(boundary: np.ndarray, radius: float, beta: float) -> np.ndarra
     return weights
 
 
-def dense_walk(maps: np.ndarray, boundary: np.ndarray, radius: float, beta: float, doublings: int) -> np.ndarray:
+def dense_walk(
+    maps: np.ndarray, boundary: np.ndarray, radius: float, beta: float, doublings: int, multiply: bool = True
+) -> np.ndarray:
     """The published form: the column-normalised matrix squared again and again."""
     weights = dense_weights(boundary, radius, beta)
     transition = weights / weights.sum(axis=0, keepdims=True)
     for _ in range(doublings):
         transition = transition @ transition
-    start = (maps * (1 - boundary)).reshape(len(maps), -1).astype(np.float64)
+    start = (maps * (1 - boundary) if multiply else maps).reshape(len(maps), -1).astype(np.float64)
     return (start @ transition).reshape(maps.shape)
 
 
@@ -69,6 +71,36 @@ def test_equals_the_dense_formula(shape, radius):
     walked = random_walk(maps, boundary, radius=radius, beta=10, steps=256)
     for ours, m, b in zip(walked, maps.numpy(), boundary.numpy(), strict=True):
         np.testing.assert_allclose(ours.numpy(), dense_walk(m, b[0], radius, 10, 8), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("multiply", [True, False])
+@pytest.mark.parametrize("beta", [5, 10])
+def test_maps_multiplied_or_not_as_in_the_dense_formula(beta, multiply):
+    maps, boundary = rand(2, 2, 8, 11), rand(2, 1, 8, 11, seed=1) ** 3
+    walked = random_walk(maps, boundary, radius=5, beta=beta, steps=16, multiply_edge=multiply)
+    for ours, m, b in zip(walked, maps.numpy(), boundary.numpy(), strict=True):
+        np.testing.assert_allclose(ours.numpy(), dense_walk(m, b[0], 5, beta, 4, multiply), atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(walked, random_walk(maps, boundary, 5, beta, 16, not multiply), atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("maps", "boundary", "beta", "steps", "expected"),
+    [
+        (row(0.0, 1.0), row(0.0, 0.5), 1.0, 0, row(0.0, 1.0)),
+        (row(0.0, 1.0), row(0.0, 0.5), 1.0, 1, row(1 / 3, 2 / 3)),  # a_12 = .5, columns sum to 1.5
+        (row(0.0, 1.0), row(0.0, 0.5), 5.0, 1, row(1 / 33, 32 / 33)),  # .5^5 = 1 / 32
+        (row(0.6, 1.0, 0.0), row(0.0, 1.0, 0.0), 1.0, 4, row(0.6, 1.0, 0.0)),  # a wall keeps what stands on it
+    ],
+)
+def test_by_hand_without_multiplying(maps, boundary, beta, steps, expected):
+    walked = random_walk(maps, boundary, radius=2, beta=beta, steps=steps, multiply_edge=False)
+    torch.testing.assert_close(walked, expected)
+    assert walked.data_ptr() != maps.data_ptr()
+
+
+def test_a_constant_stays_whatever_the_boundary_if_not_multiplied():
+    walked = random_walk(torch.full((1, 1, 9, 8), 0.7), rand(1, 1, 9, 8) ** 2, multiply_edge=False)
+    torch.testing.assert_close(walked, torch.full((1, 1, 9, 8), 0.7))
 
 
 def test_weighted_mass_is_kept_and_a_constant_stays():

@@ -1,5 +1,7 @@
 """Whole networks."""
 
+from monai_wsss.networks.nets.benet import BENet, BoundaryNetwork
+from monai_wsss.networks.nets.boundary_network import boundary_network
 from monai_wsss.networks.nets.classifier import classifier
 from monai_wsss.networks.nets.irnet import IRNet
 from monai_wsss.networks.nets.mixed_unet import MixedUNet
@@ -9,11 +11,14 @@ from monai_wsss.networks.nets.segmenter import segmenter, with_backbone
 from monai_wsss.networks.nets.vgg_classifier import VGGClassifier
 
 __all__ = [
+    "BENet",
+    "BoundaryNetwork",
     "IRNet",
     "MixedUNet",
     "PooledClassifier",
     "ResNetClassifier",
     "VGGClassifier",
+    "boundary_network",
     "classifier",
     "segmenter",
     "with_backbone",

@@ -28,6 +28,8 @@ def classifier(
     drop_prob: float = 0.0,
     drop_size: int = 7,
     width: float = 1.0,
+    pooling: str = "average",
+    attention: float = 0.001,
 ) -> PooledClassifier:
     """A classifier with dilation, head convolutions and DropBlock, whose class maps can be read off.
 
@@ -42,6 +44,8 @@ def classifier(
         drop_prob: share of features that DropBlock drops in training, in [0, 1).
         drop_size: edge of its blocks, in feature pixels.
         width: factor on all channels, the head's too; 1 is the published network, 0.25 a quarter-width one.
+        pooling: `average`, `attention` or `attention_features`, see :meth:`PooledClassifier.pool_by`.
+        attention: k of the attention.
 
     Raises:
         ValueError: another name, or an argument outside its range.
@@ -52,7 +56,7 @@ def classifier(
         raise ValueError(f"head_convs must be 0 or more, got {head_convs}.")
     if width * min(64, head_channels) < 1:
         raise ValueError(f"width must leave at least one of 64 and of {head_channels} channels, got {width}.")
-    return _CLASSIFIERS[name](
+    network = _CLASSIFIERS[name](
         spatial_dims=spatial_dims,
         in_channels=in_channels,
         num_classes=num_classes,
@@ -63,3 +67,5 @@ def classifier(
         drop_size=drop_size,
         width=width,
     )
+    network.pool_by(pooling, attention)
+    return network

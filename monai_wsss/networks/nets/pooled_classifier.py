@@ -7,12 +7,17 @@ from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 
 from monai_wsss.networks.blocks.drop_block import DropBlock
+from monai_wsss.ops.attention_pooling import attention_pooling
+from monai_wsss.ops.class_map import class_maps
+
+POOLINGS = ("average", "attention", "attention_features")
 
 
 class PooledClassifier(nn.Module, ABC):
-    """Backbone, optional head convolutions, global average pooling, one linear layer.
+    """Backbone, optional head convolutions, global pooling, one linear layer.
 
     ``logits = W . mean(F(x)) + b``, so that ``W . F(x)`` is the class map and its spatial mean plus ``b`` the logit.
+    With :meth:`pool_by` the mean becomes one in which strong responses weigh more; the class map stays ``W . F(x)``.
 
     A subclass builds its backbone, calls :meth:`_add_head` and gives :meth:`levels`. The last features pass through
     the identity ``last``, so that a hook finds them by name whatever the network.
@@ -22,6 +27,8 @@ class PooledClassifier(nn.Module, ABC):
     """
 
     level_channels: tuple[int, int, int, int, int]
+    pooling: str = "average"
+    attention: float = 0.001
 
     def _add_head(
         self, spatial_dims: int, num_classes: int, count: int, channels: int, drop_prob: float, drop_size: int
@@ -38,6 +45,23 @@ class PooledClassifier(nn.Module, ABC):
         self.last = nn.Identity()
         self.fc: nn.Linear = nn.Linear(width, num_classes)
         nn.init.zeros_(self.fc.bias)
+
+    def pool_by(self, pooling: str, attention: float = 0.001) -> None:
+        """Choose the pooling.
+
+        Args:
+            pooling: `average`; `attention`, of each class map; or `attention_features`, of each feature by itself and
+                before the linear layer, with weights that take no gradient, as BES's published code has it.
+            attention: k of the attention, see :func:`monai_wsss.ops.attention_pooling.attention_pooling`.
+
+        Raises:
+            ValueError: another pooling.
+        """
+        if pooling not in POOLINGS:
+            raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}, got {pooling}.")
+        if not 0 <= attention < float("inf"):
+            raise ValueError(f"attention must be >= 0, got {attention}.")
+        self.pooling, self.attention = pooling, attention
 
     @abstractmethod
     def levels(self, x: Tensor) -> list[Tensor]:
@@ -56,6 +80,10 @@ class PooledClassifier(nn.Module, ABC):
 
     def classify(self, features: Tensor) -> Tensor:
         """Logits ``(B, K)`` of last features ``(B, F, *S')``."""
+        if self.pooling == "attention":
+            return attention_pooling(class_maps(features, self.fc.weight), self.attention) + self.fc.bias
+        if self.pooling == "attention_features":
+            return self.fc(attention_pooling(features, self.attention, learns_attention=False))
         return self.fc(torch.flatten(features, 2).mean(dim=-1))
 
     def forward(self, x: Tensor) -> Tensor:
