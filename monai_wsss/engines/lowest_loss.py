@@ -1,6 +1,6 @@
 """Training that keeps the epoch with the lowest validation loss."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ def lowest_loss_trainer(
     transform: object,
     log: Callable[[Mapping[str, float], int], None],
     prepare_batch: Callable[..., Any] = default_prepare_batch,
+    handlers: Sequence[Any] = (),
 ) -> tuple[SupervisedTrainer, SupervisedEvaluator | None]:
     """MONAI's trainer with the handlers of every stage that trains, and the evaluator that chooses the epoch.
 
@@ -54,6 +55,8 @@ def lowest_loss_trainer(
         transform: the data set's random transform, seeded for each epoch.
         log: receives `(values, epoch)`.
         prepare_batch: from a batch to image and label.
+        handlers: further ones, attached before the one that keeps the weights: what they write of an epoch is whole
+            when a later process goes on after it.
     """
     evaluator = None
     if validation is not None:
@@ -83,6 +86,7 @@ def lowest_loss_trainer(
             LrScheduleHandler(schedule, print_lr=False, epoch_level=False),
             *([ValidationHandler(1, validator=evaluator)] if evaluator else []),
             EpochLog(log, evaluator, name),
+            *handlers,
             ResumableCheckpoint(folder, state, evaluator),
         ],
     )

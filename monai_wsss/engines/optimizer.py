@@ -16,9 +16,14 @@ SCHEDULES = ("polynomial", "step")
 
 
 def parameter_groups(
-    network: nn.Module, learning_rate: float, new: Sequence[str] = (), new_factor: float = 1.0, bias_factor: float = 1.0
+    network: nn.Module,
+    learning_rate: float,
+    new: Sequence[str] = (),
+    new_factor: float = 1.0,
+    bias_factor: float = 1.0,
+    decay_biases: bool = True,
 ) -> list[dict[str, Any]]:
-    """Parameters that require a gradient, grouped by learning rate, in the network's order.
+    """Parameters that require a gradient, grouped by learning rate and weight decay, in the network's order.
 
     ``lr = learning_rate [new_factor, for new layers] [bias_factor, for biases]``
 
@@ -28,6 +33,7 @@ def parameter_groups(
         new: names of the submodules that no weights file brings, such as `fc`.
         new_factor: multiple of the learning rate for these; > 0.
         bias_factor: multiple of the learning rate for parameters called `bias`; > 0.
+        decay_biases: False takes no weight decay for them, as Caffe's networks are commonly trained.
 
     Raises:
         ValueError: a factor that is not > 0, or a name in `new` that the network has not.
@@ -37,14 +43,18 @@ def parameter_groups(
     known = {name.removeprefix("module.") for name, _ in network.named_modules()}
     if missing := [part for part in new if part not in known]:
         raise ValueError(f"new must name submodules of {type(network).__name__}, got {', '.join(missing)}.")
-    groups: dict[float, list[nn.Parameter]] = {}
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
             path = name.removeprefix("module.")
+            bias = path.endswith("bias")
             factor = new_factor if any(path.startswith(f"{part}.") for part in new) else 1.0
-            factor *= bias_factor if path.endswith("bias") else 1.0
-            groups.setdefault(factor, []).append(parameter)
-    return [{"params": found, "lr": factor * learning_rate} for factor, found in groups.items()]
+            factor *= bias_factor if bias else 1.0
+            groups.setdefault((factor, decay_biases or not bias), []).append(parameter)
+    return [
+        {"params": found, "lr": factor * learning_rate, **({} if decays else {"weight_decay": 0.0})}
+        for (factor, decays), found in groups.items()
+    ]
 
 
 def make_optimizer(

@@ -96,7 +96,7 @@ class ClassifyStage(CachedStage):
         if schedule not in SCHEDULES:
             raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, got {schedule}")
         self.learning_rate, self.weight_decay, self.optimizer = learning_rate, weight_decay, optimizer
-        self.factors = {"new_factor": new_factor, "bias_factor": bias_factor}
+        self.factors: dict[str, Any] = {"new_factor": new_factor, "bias_factor": bias_factor}
         self.schedule: dict[str, Any] = {
             "name": schedule,
             "power": poly_power,

@@ -1,4 +1,4 @@
-"""refine: from class maps to confident masks, with ignored pixels where two thresholds disagree."""
+"""confident: from class maps to confident masks, with ignored pixels where two thresholds disagree."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -39,7 +39,7 @@ class ConfidentMaskStage(CRFStage):
     Source: Ahn et al., IRNet, CVPR 2019 (0.30 and 0.05 in the published code); Viniavskyi et al., 2020, Section 3.1.
     """
 
-    name = "refine"
+    name = "confident"
     reads = ("seeds",)
     writes = "confident_masks"
 
@@ -88,7 +88,7 @@ class ConfidentMaskStage(CRFStage):
         cases = [case for split in _USED for case in self.dataset.cases(split)]
         counts = {"slices": 0, "slices_with_maps": 0, "slices_with_foreground": 0}
         pixels = np.zeros(3)  # foreground, background and ignored, of slices with maps
-        heartbeat = Heartbeat("refine: case", len(cases))
+        heartbeat = Heartbeat("confident: case", len(cases))
         for done, case in enumerate(cases, start=1):
             masks, mapped = self.case_masks(case)
             write_array(self.folder / f"{case.case}.npy", masks[:, 0].numpy())

@@ -14,6 +14,7 @@ from monai_wsss.workflow.bundle_check import value_error
 from monai_wsss.workflow.bundle_config import check_ids, effective_config, known_ids, load_config
 from monai_wsss.workflow.bundle_freeze import freeze_bundle, overlay_values
 from monai_wsss.workflow.manifest import Manifest
+from monai_wsss.workflow.mask_folders import mask_folders
 from monai_wsss.workflow.run_registry import record_run
 from monai_wsss.workflow.start import select_device, start
 
@@ -32,6 +33,9 @@ _TRAINED = {
 class Pipeline:
     """Runs the stages that `pipeline.yaml` names; those that ended well with the same config and inputs are skipped.
 
+    A stage may name conditions: `{name: walk, config: walk.yaml, refine: [irnet, bes]}` is one of the pipeline where
+    the id `refine` has one of these values.
+
     The bundle's configs are first written to `<run>/bundle` with overlays and settings in place: each stage runs from
     that copy, which says in one place what was run and needs the original no more.
 
@@ -39,7 +43,7 @@ class Pipeline:
         bundle_root: bundle folder.
         dataset_dir: prepared folder.
         output_dir: run folder.
-        stages: names of the stages in order; stage NAME is `configs/<config>.yaml` of `{name, config}`.
+        stages: the stages in order, each `{name, config}` and its conditions; None takes those of `pipeline.yaml`.
         overlays: names of overlays, later ones winning.
         overrides: top-level ids and values, over the overlays'; None takes those given to `monai.bundle run`.
         device: device id of every stage.
@@ -57,7 +61,7 @@ class Pipeline:
         bundle_root: str,
         dataset_dir: str,
         output_dir: str,
-        stages: Sequence[Mapping[str, str]] | None = None,
+        stages: Sequence[Mapping[str, Any]] | None = None,
         overlays: Sequence[str] = (),
         overrides: Mapping[str, Any] | None = None,
         device: str = "auto",
@@ -71,9 +75,11 @@ class Pipeline:
         if not path.exists():
             raise InputError(f"{self.bundle}: not a bundle with a pipeline (no configs/pipeline.yaml)")
         self.own = load_config(path)
-        self.stages = list(stages if stages is not None else self.own["stages"])
+        listed = list(stages if stages is not None else self.own["stages"])
         self.overlays = [overlays] if isinstance(overlays, str) else list(overlays)
-        self.overrides = dict(self._given() if overrides is None else overrides)
+        self.overrides = dict(self._given(listed) if overrides is None else overrides)
+        choices = self._choices()
+        self.stages = [stage for stage in listed if _applies(stage, choices)]
         self.device, self.tracking_uri, self.progress = device, tracking_uri, progress
         names = [stage["name"] for stage in self.stages]
         for name in (from_stage, until_stage):
@@ -84,10 +90,26 @@ class Pipeline:
         self.forced = set(names[names.index(from_stage) :]) if from_stage else set()
         self.wanted = names[: names.index(until_stage) + 1] if until_stage else names
 
-    def _given(self) -> dict[str, Any]:
-        """Ids of other stages given to this config on the command line of `monai.bundle run`."""
+    def _given(self, listed: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Ids of other stages, and choices, given to this config on the command line of `monai.bundle run`."""
         found = effective_config()
-        return {} if found is None else {k: v for k, v in found[0].items() if k not in self.own and k != "_meta_"}
+        own = set(self.own) - {key for stage in listed for key in _conditions(stage)}
+        chosen = {} if found is None else found[0]
+        return {
+            k: v
+            for k, v in chosen.items()
+            if k not in own and k != "_meta_" and (k not in self.own or v != self.own[k])
+        }
+
+    def _choices(self) -> dict[str, Any]:
+        """Ids that conditions look at: of `pipeline.yaml`, and what is set over them."""
+        choices = self.own | self._values()
+        if {"refine", "supervision"} <= set(choices):
+            try:
+                mask_folders(choices["refine"], choices["supervision"])
+            except ValueError as error:
+                raise InputError(str(error)) from error
+        return choices
 
     def freeze(self) -> Path:
         """Write `<run>/bundle` and the top of run.json."""
@@ -166,3 +188,15 @@ class Pipeline:
     def _values(self) -> dict[str, Any]:
         """Ids that overlays and overrides set."""
         return overlay_values(self.bundle, self.overlays) | self.overrides
+
+
+def _conditions(stage: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in stage.items() if key not in ("name", "config")}
+
+
+def _applies(stage: Mapping[str, Any], choices: Mapping[str, Any]) -> bool:
+    """True if every id that the stage names has one of the values it names."""
+    return all(
+        choices.get(key) in (wanted if isinstance(wanted, list) else [wanted])
+        for key, wanted in _conditions(stage).items()
+    )

@@ -22,9 +22,9 @@ def pseudo_mask_items(
     preprocessing: GridPreprocessing,
     negatives_per_positive: float | None = None,
     seed: int = 0,
-    kinds: Sequence[str] = ("refined", "crf"),
+    folders: Sequence[str] = ("pseudo_masks/refined", "pseudo_masks/crf"),
 ) -> list[dict[str, Any]]:
-    """Slices of a split with `image` and each kind of pseudo mask as `(file, index)`, see `LoadSliced`.
+    """Slices of a split: `image` as `(file, index)` and `label`, its pseudo masks, as a list of them; see `LoadSliced`.
 
     Kept are slices labelled absent for every class, and those with a class present (from 0.5) none of whose masks is
     empty: one without a lesion pixel would teach that a positive slice is background. Ignored pixels (255) are no
@@ -32,34 +32,35 @@ def pseudo_mask_items(
 
     Args:
         dataset_dir: prepared folder.
-        output_dir: run folder with `pseudo_masks/`.
+        output_dir: run folder.
         split: `training` or `validation`.
         preprocessing: whose cache is read.
         negatives_per_positive: at most this many negative slices for each positive one, drawn with `seed`; None = all.
         seed: seed of the draw.
-        kinds: folders of `pseudo_masks/`, and keys of an item; at least one.
+        folders: of the run, with one pseudo mask a case each; at least one, see `mask_folders`.
 
     Raises:
         InputError: pseudo masks are missing, or no positive slice has one.
     """
     dataset = PreparedDataset.read(Path(dataset_dir))
     cases = dataset.cases(split)
-    masks = Path(output_dir) / "pseudo_masks"
     cache = open_cache(Path(dataset_dir), dataset.cases(), preprocessing)
-    extra = {kind: masks / kind for kind in kinds}
-    for kind, folder in extra.items():
+    extra = {name: Path(output_dir) / name for name in folders}
+    for name, folder in extra.items():
         for case in cases:
             if not (folder / f"{case.case}.npy").exists():
-                raise InputError(f"{masks}: no {kind} mask of {case.case}; run the stage that writes it first")
+                raise InputError(f"{output_dir}: no mask of {case.case} in {name}; run the stage that writes it first")
     positive, negative = [], []
     for item in slice_items(cases, cache, len(dataset.labels), extra):
+        item["label"] = [item.pop(name) for name in extra]
         if is_absent(item["classes"]).all():
             negative.append(item)
-        elif is_present(item["classes"]).any() and all(has_lesion(*item[kind]) for kind in kinds):
+        elif is_present(item["classes"]).any() and all(has_lesion(*mask) for mask in item["label"]):
             positive.append(item)
     if not positive:
         raise InputError(
-            f"{masks}: no positive slice of {split} has a pseudo mask; look at the preview, lower its threshold"
+            f"{output_dir}: no positive slice of {split} has a mask in {', '.join(folders)}; look at the preview, lower "
+            "the stage's threshold"
         )
     if negatives_per_positive is not None and len(negative) > negatives_per_positive * len(positive):
         keep = round(negatives_per_positive * len(positive))

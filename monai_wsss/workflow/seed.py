@@ -19,7 +19,7 @@ from monai_wsss.workflow.tracking import Tracker
 
 
 class SeedStage(CachedStage):
-    """Writes `seeds/<case>.npy`, float16 `(D, K, H, W)` in [0, 1]: min-max normalised, gated class maps.
+    """Writes `seeds/<case>.npy`, float16 `(D, K, H, W)` in [0, 1]: normalised, gated class maps.
 
     Maps are gated by the image-level label in training and validation (open from 0.5, see `is_present`; unknown counts
     as absent) and by the classifier's own probability in the test split, whose labels this stage does not read. Gated
@@ -31,6 +31,8 @@ class SeedStage(CachedStage):
         inferer: makes raw class maps `(B, K, H, W)` of a batch, for example `MultiScaleCAMInferer`.
         batch_size: slices at once.
         gate_probability: probability from which a test slice counts as positive.
+        normalise: `min_max` stretches a map from its minimum to its maximum, `max` divides its positive part by its
+            maximum, see `normalize_class_maps`.
     """
 
     name = "seed"
@@ -38,15 +40,24 @@ class SeedStage(CachedStage):
     writes = "seeds"
 
     def __init__(
-        self, network: PooledClassifier, inferer: Inferer, batch_size: int, gate_probability: float = 0.5, **place: Any
+        self,
+        network: PooledClassifier,
+        inferer: Inferer,
+        batch_size: int,
+        gate_probability: float = 0.5,
+        normalise: str = "min_max",
+        **place: Any,
     ) -> None:
         super().__init__(**place)
+        if normalise not in ("min_max", "max"):
+            raise ValueError(f"seed_normalise must be min_max or max, got {normalise}")
         target = getattr(inferer, "target", None)
         if getattr(inferer, "method", "cam") != "cam" and target not in dict(network.named_modules()):
             layers = ", ".join(name for name, _ in network.named_children())
             raise ValueError(f"cam_target must be a layer of the classifier, such as {layers}; got {target}")
         self.network, self.inferer = network, inferer
         self.batch_size, self.gate_probability = batch_size, gate_probability
+        self.from_zero = normalise == "max"
 
     def _batches(self, case: Case) -> Iterator[torch.Tensor]:
         yield from self.volume(case).split(self.batch_size)
@@ -63,7 +74,7 @@ class SeedStage(CachedStage):
         maps = torch.zeros(len(volume), present.shape[1], *volume.shape[2:])
         for rows in present.any(dim=1).nonzero().flatten().split(self.batch_size):
             raw = self.inferer(volume[rows].to(self.device), self.network).float()
-            maps[rows] = gate_class_maps(normalize_class_maps(raw), present[rows].to(raw.device)).cpu()
+            maps[rows] = gate_class_maps(normalize_class_maps(raw, from_zero=self.from_zero), present[rows].to(raw.device)).cpu()
         return maps
 
     def work(self, tracker: Tracker) -> dict[str, Any]:

@@ -40,7 +40,7 @@ class Stage(ABC):
     """
 
     name: ClassVar[str]
-    reads: ClassVar[tuple[str, ...]] = ()
+    reads: tuple[str, ...] = ()  # of the class, or of an object whose config chooses
     writes: ClassVar[str]
     trains: ClassVar[bool] = False  # True: every process of a distributed run takes part, not the first alone
 

@@ -1,5 +1,6 @@
 """train: the segmenter, supervised by pseudo masks in training and validation alike."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -22,10 +23,11 @@ class TrainStage(CachedStage):
         evaluator: MONAI's stock evaluator, run after each epoch by the trainer.
         network: the network, not wrapped, for the preview picture.
         backbone_weights: file that the encoder's weights came from, or None; the config has loaded it.
+        folders: of the run, whose masks are learnt from, see `mask_folders`; with those of DSRG the training starts from
+            the weights of `dsrg/`.
     """
 
     name = "train"
-    reads = ("pseudo_masks",)
     writes = "segmenter"
     trains = True
 
@@ -35,9 +37,12 @@ class TrainStage(CachedStage):
         evaluator: SupervisedEvaluator,
         network: torch.nn.Module,
         backbone_weights: str | None = None,
+        folders: Sequence[str] = ("pseudo_masks/crf",),
         **place: Any,
     ) -> None:
         super().__init__(**place)
+        tops = dict.fromkeys(name.split("/")[0] for name in folders)
+        self.reads = (*tops, "dsrg") if "relabelled" in tops else tuple(tops)
         self.trainer, self.evaluator, self.network = trainer, evaluator, network
         self.backbone_weights = backbone_weights
 

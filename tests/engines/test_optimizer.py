@@ -1,6 +1,7 @@
 """Learning rates by layer and by epoch."""
 
 import pytest
+import torch
 from torch import nn
 
 from monai_wsss.engines import make_optimizer, make_schedule, parameter_groups
@@ -53,6 +54,24 @@ def test_optimizers_by_name(name, kind):
     assert optimizer.param_groups[0]["weight_decay"] == 0.5
     if name == "sgd":  # momentum and weight decay each in its own slot
         assert optimizer.param_groups[0]["momentum"] == 0.7
+
+
+def test_biases_without_weight_decay_stay_where_they_are_without_a_gradient():
+    """One SGD step at rate 0.1 and decay 0.5 with zero gradients: a weight loses 5 %, a bias nothing."""
+    network = Tiny()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    optimizer = make_optimizer("sgd", parameter_groups(network, 0.1, ("fc",), decay_biases=False), weight_decay=0.5)
+    for parameter in network.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    for name, value in network.state_dict().items():
+        assert torch.allclose(value, before[name] * (1.0 if name.endswith("bias") else 0.95)), name
+
+
+def test_weight_decay_and_learning_rate_of_biases_are_independent():
+    groups = parameter_groups(Tiny(), 0.1, ("fc",), new_factor=10.0, bias_factor=2.0, decay_biases=False)
+    assert [group["lr"] for group in groups] == pytest.approx([0.1, 0.2, 1.0, 2.0])
+    assert [group.get("weight_decay") for group in groups] == [None, 0.0, None, 0.0]
 
 
 @pytest.mark.parametrize("factor", [0.0, -1.0])

@@ -41,8 +41,9 @@ def test_kept_are_pure_negatives_and_positives_with_a_mask(items):
     # 0: negative; 1, 3, 5: positive with a mask; 2: positive without; 4, 6: unknown
     assert names(found) == [("c", 0), ("c", 1), ("c", 3), ("c", 5)]
     item = found[0]
-    assert item["refined"][1] == item["crf"][1] == item["image"][1] == item["slice"]
-    assert "pseudo_masks/refined/c.npy" in item["refined"][0] and "pseudo_masks/crf/c.npy" in item["crf"][0]
+    (refined, first), (crf, second) = item["label"]
+    assert first == second == item["image"][1] == item["slice"]
+    assert refined.endswith("pseudo_masks/refined/c.npy") and crf.endswith("pseudo_masks/crf/c.npy")
 
 
 def test_soft_labels_are_positive_from_one_half_and_negative_at_zero_alone(items):
@@ -63,7 +64,7 @@ def test_a_positive_slice_with_one_empty_mask_is_left_out(items, place, tmp_path
     assert names(found) == [("c", 0), ("c", 2)]
 
 
-def test_other_kinds_of_masks_and_ignored_pixels(items, place, tmp_path, grid):
+def test_other_folders_and_ignored_pixels(items, place, tmp_path, grid):
     """Slice 0 has a lesion pixel, 1 has ignored pixels alone, 2 is all ignored, 3 empty, 4 a negative with some."""
     items({"c": ([[1, 0]] * 4 + [[0, 0]], [])} | {"d": ([[0, 1]], [0])})
     for case, count in (("c", 5), ("d", 1)):
@@ -73,14 +74,15 @@ def test_other_kinds_of_masks_and_ignored_pixels(items, place, tmp_path, grid):
             mask[0, 3], mask[1, 3], mask[2], mask[4, 3] = 255, 255, 255, 255
         (tmp_path / "run" / "pseudo_masks" / "walk").mkdir(exist_ok=True)
         np.save(tmp_path / "run" / "pseudo_masks" / "walk" / f"{case}.npy", mask)
-    found = pseudo_mask_items(place["dataset_dir"], place["output_dir"], "training", grid, kinds=["walk"])
+    found = pseudo_mask_items(place["dataset_dir"], place["output_dir"], "training", grid, folders=["pseudo_masks/walk"])
     assert names(found) == [("c", 0), ("c", 4), ("d", 0)]
-    assert {"image", "walk", "classes"} <= found[0].keys() and not {"refined", "crf"} & found[0].keys()
-    assert "pseudo_masks/walk/c.npy" in found[0]["walk"][0]
-    both = pseudo_mask_items(place["dataset_dir"], place["output_dir"], "training", grid, kinds=["walk", "crf"])
+    assert found[0].keys() == {"image", "label", "classes", "case", "slice"}
+    assert found[0]["label"][0][0].endswith("pseudo_masks/walk/c.npy") and len(found[0]["label"]) == 1
+    two = ["pseudo_masks/walk", "pseudo_masks/crf"]
+    both = pseudo_mask_items(place["dataset_dir"], place["output_dir"], "training", grid, folders=two)
     assert names(both) == [("c", 4), ("d", 0)]
-    with pytest.raises(InputError, match="no maps mask of c"):
-        pseudo_mask_items(place["dataset_dir"], place["output_dir"], "training", grid, kinds=["walk", "maps"])
+    with pytest.raises(InputError, match="run: no mask of c in relabelled; run the stage that writes it first"):
+        pseudo_mask_items(place["dataset_dir"], place["output_dir"], "training", grid, folders=["relabelled"])
 
 
 @pytest.mark.parametrize(("ratio", "negatives"), [(None, 9), (2.0, 4), (0.5, 1), (0.0, 0), (100.0, 9)])
@@ -100,12 +102,12 @@ def test_the_draw_is_the_seeds(items, place, grid):
 
 
 def test_a_split_without_a_mask_on_a_positive_is_refused(items):
-    with pytest.raises(InputError, match="no positive slice of validation has a pseudo mask"):
+    with pytest.raises(InputError, match="no positive slice of validation has a mask in pseudo_masks/refined, pseudo_masks/crf"):
         items({"c": ([[1, 0], [0, 0]], [1])}, split="validation")
 
 
 def test_missing_masks_are_named(items):
-    with pytest.raises(InputError, match="no refined mask of d; run the stage that writes it first"):
+    with pytest.raises(InputError, match="no mask of d in pseudo_masks/refined; run the stage that writes it first"):
         items({"c": ([[1, 0]], [0]), "d": ([[0, 0]], [])}, missing=["d"])
 
 

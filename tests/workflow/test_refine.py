@@ -145,3 +145,63 @@ def test_crf_labels_of_a_batch_equal_those_of_single_slices(stage):
         two = torch.cat([volume[i : i + 1], torch.stack([low, high] * 32).reshape(1, 1, 8, 8)])
         alone = stage_.crf.labels(torch.cat([refined[i : i + 1], refined[1:2]]), two)
         assert torch.equal(alone[0], crf[i])
+
+
+class TestSeeds:
+    """With a threshold of the background the masks hold seeds, and 255 elsewhere."""
+
+    def make(self, place, write_cached, rows, maps, **settings):
+        volume = np.zeros((len(maps), 1, 8, 8))
+        volume[:, :, 1:7, 1:7] = 1 + np.arange(36).reshape(6, 6) / 36
+        cases = {"c": (volume, rows)}
+        write_cached(["a", "b"], training=cases, test={"t": (volume, rows)})
+        stage_ = RefineStage(**PAPER | {"threshold": 0.2, "background": 0.06} | settings, labels=["a", "b"], **place)
+        stage_.folder.mkdir(parents=True)
+        (stage_.run_folder / "seeds").mkdir()
+        for name in ("c", "t"):
+            np.save(stage_.run_folder / "seeds" / f"{name}.npy", maps.astype(np.float16))
+        return stage_
+
+    @pytest.fixture
+    def maps(self):
+        """Slices: a lesion of b with a rim between the thresholds; no map; no map; a lesion of a."""
+        maps = np.zeros((4, 2, 8, 8))
+        maps[0, 1, 2, 2:4], maps[0, 0, 4, 4], maps[3, 0, 3, 3] = (1.0, 0.25), 0.1, 0.9
+        return maps
+
+    def test_by_hand(self, place, write_cached, maps):
+        rows = [[0, 1], [0, 0], [1, 0], [1, -1]]
+        stage_ = self.make(place, write_cached, rows, maps, with_crf=False)
+        counts = stage_.work(None)
+        seeds = np.load(stage_.folder / "refined" / "c.npy")
+        inside = np.zeros((8, 8), bool)
+        inside[1:7, 1:7] = True
+        expected = np.where(inside, 0, 255)
+        expected[2, 2:4], expected[4, 4] = 2, 255  # .1 lies between the thresholds
+        assert np.array_equal(seeds[0], expected)
+        assert not seeds[1].any()  # absent for certain: background, the air too
+        assert (seeds[2] == 255).all()  # positive without a map: nothing is known
+        expected = np.where(inside, 0, 255)
+        expected[3, 3] = 1
+        assert np.array_equal(seeds[3], expected)
+        assert not (stage_.folder / "crf").exists()
+        # two slices of c with a lesion: 29 and 28 unlabelled of 64; slices of t count as lesions too
+        assert counts == {"slices_with_refined_mask": 4, "refined_pixels": 6, "share_unlabelled": 57 / 128}
+
+    def test_labels_of_the_test_split_are_not_read(self, place, write_cached, maps):
+        stage_ = self.make(place, write_cached, [[0, 1], [0, 0], [1, 0], [1, -1]], maps, with_crf=False)
+        stage_.work(None)
+        plain = np.load(stage_.folder / "refined" / "t.npy")
+        assert set(np.unique(plain)) == {0, 1, 2} and plain.astype(bool).sum() == 3
+
+    def test_the_crf_sees_unlabelled_pixels_as_open(self, place, write_cached, maps):
+        stage_ = self.make(place, write_cached, [[0, 1]] * 4, maps, **OFF, with_crf=True)
+        stage_.work(None)
+        crf = np.load(stage_.folder / "crf" / "c.npy")
+        assert np.array_equal(crf[0] == 2, np.load(stage_.folder / "refined" / "c.npy")[0] == 2)
+        assert not (crf == 255).any()  # a tie goes to the background
+
+    @pytest.mark.parametrize("background", [0.0, -0.1, 0.3])
+    def test_bad_thresholds(self, place, write_cached, maps, background):
+        with pytest.raises(ValueError, match="background_seed must be above 0 and not above threshold"):
+            self.make(place, write_cached, [[0, 1]] * 4, maps, background=background)
