@@ -63,15 +63,15 @@ def count_case(
         raise ValueError(f"probability must be {(pred.shape[0], num_labels)}, got {tuple(probability.shape)}")
     matrices = confusion(pred, truth, num_labels + 1, IGNORED).cpu()
     ignored = (truth == IGNORED)[None]
-    lesions = [
-        lesion_counts((pred == label)[None], (truth == label)[None], ignored).cpu()
-        for label in range(1, num_labels + 1)
-    ]
+    lesions = torch.zeros(num_labels, 3, dtype=torch.long)
+    for label in torch.unique(torch.cat([pred.unique(), truth.unique()])).tolist():  # of 80, a picture holds a few
+        if 0 < label <= num_labels:
+            lesions[label - 1] = lesion_counts((pred == label)[None], (truth == label)[None], ignored)[0].cpu()
     return CaseCounts(
         case=case,
         patient=case if patient is None else patient,
         matrices=matrices,
-        lesions=torch.cat(lesions),
+        lesions=lesions,
         probability=None if probability is None else probability.double().cpu(),
         missing=missing,
     )

@@ -20,6 +20,7 @@ from monai_wsss.metrics import ECE_BINS, LESION_RULE, CaseCounts, count_case, su
 from monai_wsss.metrics.case_counts import IGNORED
 from monai_wsss.workflow.label_maps import check_geometry, find_label_maps, read_array, read_label_map, some
 
+_MAX_LABELS = 254
 _SLICE_COLUMNS = ("case", "slice", "class", "probability")
 # {case: {class: {slice: probability}}}
 _Probabilities = dict[str, dict[str, dict[int, float]]]
@@ -30,7 +31,8 @@ DEFINITIONS = {
     "positives": "mean over slices (third array axis) whose truth holds the label",
     "negatives": "slices and cases whose truth does not hold the label; clean = not one predicted voxel",
     "lesions": LESION_RULE,
-    "dataset": "one confusion matrix of all voxels; mIoU includes the background, Dice does not",
+    "dataset": "one confusion matrix of all voxels; mIoU includes the background, Dice does not; a label without a true "
+    "positive counts as 0, one in neither truth nor prediction is left out",
     "papers.miou_positives": "TP / (TP + FP + FN) of a slice, mean over slices whose truth holds the label",
     "papers.miou_all": "the same, mean over all slices; 1 where truth and prediction are both empty",
     "papers.dice_empty_is_one": "Dice of a slice, mean over all slices; 1 where truth and prediction are both empty",
@@ -94,6 +96,8 @@ def evaluate(
     case_of = {stem_of(file): case for case, file in predictions.items()}
     probabilities = {case_of.get(n, n): table for n, table in _read_probabilities(Path(pred) / "slices.csv").items()}
     names = list(labels) if labels is not None else _find_labels(probabilities, predictions, truths)
+    if len(names) > _MAX_LABELS:
+        raise InputError(f"{len(names)} labels; label maps hold at most {_MAX_LABELS}, because 255 is void")
     if unknown := {name for of_class in probabilities.values() for name in of_class} - set(names):
         known = ", ".join(names)
         raise InputError(f"{Path(pred) / 'slices.csv'}: class {min(unknown)} is not one of the labels {known}")

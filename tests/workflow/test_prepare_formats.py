@@ -9,11 +9,12 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+from coco_folder import CATEGORIES, SIZES, TRAIN, VAL, coco_json, truth, write_annotations, write_coco
 from PIL import Image
 from siim_acr_files import uid, write_siim_acr
 from voc_folder import write_voc
 
-from monai_wsss.data import PreparedDataset
+from monai_wsss.data import PreparedDataset, cache_folder
 from monai_wsss.errors import InputError
 from monai_wsss.transforms import GridPreprocessing
 from monai_wsss.workflow import prepare_formats
@@ -165,6 +166,41 @@ def test_voc_brings_its_own_labels_and_split(tmp_path, scratch):
         prepare_format("voc", root, tmp_path / "t.csv", tmp_path / "out")
 
 
+def test_coco_labels_split_colour_and_masks(tmp_path, scratch):
+    """A picture of test2014 is in no file, one is grey, one has a segmentation that cannot be read."""
+    grey, broken = list(TRAIN)[1], list(TRAIN)[2]
+    root = write_coco(tmp_path / "coco", grey=[grey])
+    content = coco_json(TRAIN)
+    id_ = next(image["id"] for image in content["images"] if image["file_name"] == broken)
+    for annotation in content["annotations"]:
+        if annotation["image_id"] == id_:
+            annotation["segmentation"] = "none"
+    write_annotations(root, "train", content)
+    (root / "test2014").mkdir()
+    Image.new("RGB", (40, 30)).save(root / "test2014" / "COCO_test2014_000000000001.jpg")
+    grid = GridPreprocessing(pixel_spacing=None, size=(32, 32), channels=3)
+    report = prepare_format("coco", root, None, root / "out", keep_names=True, preprocessing=grid)
+    assert report.complete and report.labels == tuple(CATEGORIES.values())
+    assert report.split_by == "column split"
+    assert report.cases == {"training": 7, "validation": 1, "test": 3}
+    assert report.files_without_row == ["test2014/COCO_test2014_000000000001.jpg"]
+    reason = "a segmentation is neither polygons nor a run-length code"
+    assert report.truth_problems == [(f"train2014/{broken}", reason)]
+    assert list(scratch.iterdir()) == []
+
+    cases = {case.case: case for case in PreparedDataset.read(root / "out").cases()}
+    for at, (name, boxes) in [*enumerate(TRAIN.items()), *enumerate(VAL.items())]:
+        case = cases.pop(Path(name).stem)
+        assert case.classes == tuple(float(id_ in {box[0] for box in boxes}) for id_ in CATEGORIES)
+        channels = np.load(cache_folder(root / "out", grid.parameters) / f"{case.case}.npy")
+        assert channels.shape == (1, 3, 32, 32)
+        assert np.array_equal(channels[:, 0], channels[:, 2]) == (name == grey or not boxes)
+        if name != broken:
+            mask = np.asarray(nib.load(case.truth).dataobj)
+            assert mask.dtype == np.uint8 and np.array_equal(mask[..., 0].T, truth(SIZES[at % 2], boxes))
+    assert not cases
+
+
 @pytest.mark.parametrize(
     ("options", "split_column"),
     [({}, "split"), ({"split": (0.8, 0.1, 0.1)}, None), ({"temporal": True}, None), ({"leave_out_site": "A"}, None)],
@@ -191,7 +227,7 @@ def test_a_data_sets_own_split_and_colour(tmp_path, monkeypatch, options, split_
 @pytest.mark.parametrize(
     ("name", "labels", "options", "words"),
     [
-        ("siim", "t.csv", {}, "--format siim: unknown; choose one of table, siim-acr, voc"),
+        ("siim", "t.csv", {}, "--format siim: unknown; choose one of table, siim-acr, voc, coco"),
         ("table", None, {}, "--labels: give the table of labels"),
         ("siim-acr", None, {}, "--format siim-acr: give the data set's table of run-length codes"),
         ("siim-acr", "t.csv", {"classes": ["a"]}, "--classes: is fixed by --format siim-acr; leave it out"),
@@ -200,6 +236,9 @@ def test_a_data_sets_own_split_and_colour(tmp_path, monkeypatch, options, split_
         ("siim-acr", "t.csv", {"split_column": "s"}, "--split-column: is fixed by --format siim-acr"),
         ("siim-acr", "t.csv", {"group_column": "g"}, "--group-column: is fixed by --format siim-acr"),
         ("siim-acr", "t.csv", {}, "t.csv: labels table not found"),
+        ("coco", "t.csv", {}, "t.csv: --format coco takes the labels from annotations/; leave --labels out"),
+        ("coco", None, {"masks": Path("m")}, "--masks: is fixed by --format coco"),
+        ("coco", None, {}, "no annotations/instances_train*.json in it"),
     ],
 )
 def test_what_is_refused(tmp_path, scratch, name, labels, options, words):

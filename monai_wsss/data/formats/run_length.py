@@ -1,4 +1,4 @@
-"""Relative run-length code of a mask, as SIIM-ACR has it."""
+"""Relative run-length code of a mask, as SIIM-ACR and COCO have it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,26 @@ from collections.abc import Iterable
 import numpy as np
 
 _NUMBERS = re.compile(r"[0-9]{1,9}(\s+[0-9]{1,9})*")
+
+
+def mask_of_runs(numbers: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Return the mask `(columns, rows)` of lengths that leave out and mark pixels by turns: gap, run, gap, run, ...
+
+    Pixels are counted down each column, columns from left to right; those after the last number are not marked.
+
+    Args:
+        numbers: integers, 0 or more.
+        shape: columns, rows.
+
+    Raises:
+        ValueError: saying in words that fit a list of reasons that the code reaches past the image.
+    """
+    size, used = shape[0] * shape[1], int(numbers.sum())
+    if used > size:
+        raise ValueError(f"its run-length code reaches past the image of {shape[0]} x {shape[1]} pixels")
+    mask = np.zeros(size, bool)
+    mask[:used] = np.repeat(np.arange(len(numbers)) % 2 == 1, numbers)
+    return mask.reshape(shape)
 
 
 def decode_runs(code: str, shape: tuple[int, int]) -> np.ndarray:
@@ -32,12 +52,7 @@ def decode_runs(code: str, shape: tuple[int, int]) -> np.ndarray:
         raise ValueError("its run-length code has a gap without a length")
     if not numbers[1::2].all():
         raise ValueError("its run-length code has a run of length 0")
-    size, used = shape[0] * shape[1], int(numbers.sum())
-    if used > size:
-        raise ValueError(f"its run-length code reaches past the image of {shape[0]} x {shape[1]} pixels")
-    mask = np.zeros(size, bool)
-    mask[:used] = np.repeat(np.arange(len(numbers)) % 2 == 1, numbers)  # gap, run, gap, run, ...
-    return mask.reshape(shape)
+    return mask_of_runs(numbers, shape)
 
 
 def union_of_runs(codes: Iterable[str], shape: tuple[int, int]) -> np.ndarray:
