@@ -7,16 +7,18 @@ from typing import Annotated
 import typer
 
 from benchmarks.accuracy import accuracy as measure
-from benchmarks.accuracy import save
+from benchmarks.accuracy import named_folders, save
 from benchmarks.boxes import boxes_table
 from benchmarks.pictures import case_pictures
 from benchmarks.scan import scan_timing
 from benchmarks.tables import format_table, rebuild
+from benchmarks.threshold_grid import threshold_grid
 from monai_wsss.cli import parse_settings
 from monai_wsss.data import input_error
 from monai_wsss.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
+_FROM_RUN = "Run whose first stages are copied where this one has none; the same config and inputs make them count."
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 
 
@@ -34,16 +36,43 @@ def accuracy(
         list[str] | None, typer.Option(help="ungated, ceiling, shuffled or random; all, or none with --until.")
     ] = None,
     beside: Annotated[
-        list[Path] | None, typer.Option(help="--work folder of another such table, whose steps are added as rows.")
+        list[str] | None,
+        typer.Option(help="[NAME=]DIR: --work folder of another such table, whose other steps are added as rows."),
     ] = None,
+    from_run: Annotated[Path | None, typer.Option(help=_FROM_RUN)] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     json: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
 ) -> None:
     """Run a bundle and its supervised ceiling; score them beside the trivial rows (protocol W0)."""
     _log()
     values = parse_settings(set_ or [])
+    folders = named_folders(beside or [])
     table = measure(
-        data, ROOT / "bundles" / bundle, work, overlay or [], values, device, until, row or None, beside or []
+        data, ROOT / "bundles" / bundle, work, overlay or [], values, device, until, row or None, folders, from_run
+    )
+    if json is not None:
+        save(table, json)
+    typer.echo(format_table(table))
+
+
+@app.command()
+def grid(
+    data: Annotated[Path, typer.Option(help="Prepared folder, with true masks.")],
+    work: Annotated[Path, typer.Option(help="Folder of the runs; a second call goes on where the first stopped.")],
+    foreground: Annotated[list[float], typer.Option(help="dsrg_foreground; once a value.")],
+    background: Annotated[list[float], typer.Option(help="dsrg_background; once a value.")],
+    bundle: Annotated[str, typer.Option(help="Name of a bundle.")] = "brain_mri_lesion_dsrg",
+    overlay: Annotated[list[str] | None, typer.Option(help="Overlay of the bundle.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="id=value.")] = None,
+    from_run: Annotated[Path | None, typer.Option(help=_FROM_RUN)] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    json: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
+) -> None:
+    """Train DSRG with every pair of growing thresholds and with the paper's; score each (protocol W0)."""
+    _log()
+    values = parse_settings(set_ or [])
+    table = threshold_grid(
+        data, ROOT / "bundles" / bundle, work, foreground, background, overlay or [], values, device, from_run
     )
     if json is not None:
         save(table, json)

@@ -1,37 +1,35 @@
 """The table of accuracy: trivial rows, each step of the method, and the supervised ceiling on the same test cases."""
 
+import json
 import shutil
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import torch
-from monai.data import MetaTensor
-from monai.transforms import ResampleToMatch
 from torch import Tensor
 
 from benchmarks.baselines import all_background, brightest_blob, position_prior
-from benchmarks.folds import shuffle_labels, write_variant
-from benchmarks.geometry import mask_to_grid, mask_to_source
+from benchmarks.geometry import mask_to_source
+from benchmarks.quality import quality_of
 from benchmarks.run_parts import preprocessing_of
-from benchmarks.steps import Layout, Masks, layout_of, other_classifier_masks, step_masks
-from monai_wsss.data import Case, PreparedDataset, write_array, write_json, write_mask
+from benchmarks.runs import Runs
+from benchmarks.steps import Masks, other_classifier_masks, prior_masks, step_masks
+from monai_wsss.data import PreparedDataset, write_json, write_mask
 from monai_wsss.errors import InputError
 from monai_wsss.metrics import paired_difference
 from monai_wsss.ops import body_mask
 from monai_wsss.transforms import GridPreprocessing
-from monai_wsss.workflow import Pipeline
-from monai_wsss.workflow.bundle_config import load_config
 from monai_wsss.workflow.evaluation import evaluate
 from monai_wsss.workflow.manifest import Manifest
 
 BACKGROUND, BLOB, PRIOR = "all background", "brightest blob", "position prior"
-METHOD, UNGATED, CEILING = "segmenter", "segmenter, no classifier gate", "supervised ceiling"
+DSRG, METHOD = "DSRG", "segmenter"  # before and after the retraining round
+UNGATED, CEILING = "segmenter, no classifier gate", "supervised ceiling"
 SHUFFLED, RANDOM = "class maps, shuffled labels", "class maps, random weights"
 EXTRAS = {"ungated": UNGATED, "ceiling": CEILING, "shuffled": SHUFFLED, "random": RANDOM}
+STEPS_FILE = "steps.json"  # rows that the method made -> their folders
 _AFTER = {"ungated": "infer", "ceiling": "infer", "shuffled": "seed", "random": "seed"}  # stages that they need
 
 
@@ -44,7 +42,8 @@ def accuracy(
     device: str = "auto",
     until: str | None = None,
     extras: Sequence[str] | None = None,
-    beside: Sequence[Path] = (),
+    beside: Mapping[str, Path] | None = None,
+    from_run: Path | None = None,
 ) -> dict[str, Any]:
     """Run the bundle and what is compared with it where that is not done yet, and score every row on the test cases.
 
@@ -59,7 +58,9 @@ def accuracy(
         device: device id.
         until: last stage of the method, for ablations of its first steps; the rows that need later ones are left out.
         extras: keys of `EXTRAS`, rows that cost a run or maps of their own; None takes all, or none with `until`.
-        beside: folders of other such tables on the same data, whose steps are added as rows.
+        beside: folders of other such tables on the same data by label; those steps of each are added as rows that do
+            not come out the same here.
+        from_run: run whose first stages are taken where they are the same.
 
     Returns:
         `{bundle, overlays, overrides, protocol, ..., base, rows: {name: scores}}`; `base` is the method's last row.
@@ -68,57 +69,50 @@ def accuracy(
         InputError: a case without a true mask, a row that `until` leaves without its run, or as the stages.
     """
     dataset = PreparedDataset.read(data)
-    stages = load_config(bundle / "configs" / "pipeline.yaml")["stages"]
-    names = [stage["name"] for stage in stages]
-    if until is not None and until not in names:
-        raise InputError(f"--until {until}: no such stage; {bundle.name} has {', '.join(names)}")
-    done = names[: names.index(until) + 1] if until else names
+    runs = Runs(data, bundle, work, overlays, dict(overrides or {}), device)
+    done = runs.until(until)
     wanted = (list(EXTRAS) if until is None else []) if extras is None else list(extras)
     for extra in wanted:
         if extra not in EXTRAS:
             raise InputError(f"--row {extra}: no such row; choose among {', '.join(EXTRAS)}")
         if _AFTER[extra] not in done:
             raise InputError(f"--row {extra}: needs the stage {_AFTER[extra]}, which comes after --until {until}")
-    _check_truths(data, dataset, "ceiling" in wanted)
+    check_truths(data, dataset, "ceiling" in wanted)
+    besides = {label: _steps_of(other) for label, other in (beside or {}).items()}
 
-    layout, method, values = layout_of(names), work / "method", dict(overrides or {})
-    run = partial(_run, bundle, overlays=overlays, values=values, device=device)
-    run(data, method, until=until)
-    given = [stage for stage in stages if stage["name"] in ("train", "infer")]
-    if "ceiling" in wanted:
-        _supervise(dataset, method, work / "supervised", layout)
-        run(data, work / "supervised", stages=given, gate=False)
-    if "ungated" in wanted:
-        for name in ("classifier", "segmenter"):
-            shutil.copytree(method / name, work / "ungated" / name, dirs_exist_ok=True)
-        run(data, work / "ungated", stages=given[1:], gate=False)
+    method = runs.run_method(until, from_run)
+    steps = step_masks(method, data, done, device)
+    makers = {}
     if "shuffled" in wanted:
-        shuffled = write_variant(shuffle_labels(dataset), data, work / "shuffled_data")
-        run(shuffled, work / "shuffled", until="classify")
-
-    makers = step_masks(layout, method, data, [row for row, stage in layout.steps.items() if stage in done], device)
+        makers[SHUFFLED] = other_classifier_masks(method, data, runs.shuffled(), device=device)
     if "random" in wanted:
-        makers = {RANDOM: other_classifier_masks(method, data, None, device=device)} | makers
-    if "shuffled" in wanted:
-        makers = {SHUFFLED: other_classifier_masks(method, data, work / "shuffled", device=device)} | makers
-    prior = layout.prior if layout.prior_stage in done and len(dataset.labels) == 1 else None
-    folders = _write_rows(dataset, preprocessing_of(method), makers, method / prior if prior else None, work / "rows")
+        makers[RANDOM] = other_classifier_masks(method, data, None, device=device)
+    prior = prior_masks(method, done) if len(dataset.labels) == 1 else None
+    folders = _write_rows(dataset, preprocessing_of(method), makers | steps, prior, work / "rows")
+    folders |= {DSRG: runs.grown()} if "dsrg" in done else {}
     folders |= {METHOD: method / "predictions"} if "infer" in done else {}
     base = list(folders)[-1]
-    if base != METHOD and (method / "seeds" / "slices.csv").is_file():
+    if base not in (DSRG, METHOD) and (method / "seeds" / "slices.csv").is_file():
         shutil.copyfile(method / "seeds" / "slices.csv", folders[base] / "slices.csv")  # probabilities, for its scores
-    folders |= {UNGATED: work / "ungated" / "predictions"} if "ungated" in wanted else {}
-    folders |= {CEILING: work / "supervised" / "predictions"} if "ceiling" in wanted else {}
-    for other in beside:
-        folders |= _rows_beside(other, layout)
+    own = [name for name in (*steps, DSRG, METHOD) if name in folders]
+    write_json(work / STEPS_FILE, {name: folders[name].relative_to(work).as_posix() for name in own})
+    folders |= {UNGATED: runs.ungated()} if "ungated" in wanted else {}
+    folders |= {CEILING: runs.supervised()} if "ceiling" in wanted else {}
+    rows = score_rows(dataset, folders)
+    for label, others in besides.items():
+        rows |= _new_rows(label, score_rows(dataset, others), rows)
+    return table_of(rows, base, work, done) | quality_of(method, data, done, work / "quality")
+
+
+def score_rows(dataset: PreparedDataset, folders: Mapping[str, Path]) -> dict[str, Any]:
+    """Scores of every folder of masks on the test cases, by row."""
     cases = dataset.cases("test")
     truths = {case.case: case.truth for case in cases if case.truth is not None}
     patients = {case.case: case.patient for case in cases}
-    rows = {name: evaluate(folder, truths, None, patients, dataset.labels) for name, folder in folders.items()}
-    return _table(rows, base, method, work)
+    return {name: evaluate(folder, truths, None, patients, dataset.labels) for name, folder in folders.items()}
 
 
-def _check_truths(data: Path, dataset: PreparedDataset, ceiling: bool) -> None:
+def check_truths(data: Path, dataset: PreparedDataset, ceiling: bool = False) -> None:
     """Every test case needs a true mask, and the ceiling needs those of the others."""
     if lacking := sum(case.truth is None for case in dataset.test):
         raise InputError(
@@ -130,41 +124,6 @@ def _check_truths(data: Path, dataset: PreparedDataset, ceiling: bool) -> None:
             f"{data}: {lacking} of {len(dataset.cases())} cases have no true mask, which the row ceiling learns from; "
             "choose other rows (--row)"
         )
-
-
-def _run(
-    bundle: Path,
-    data: Path,
-    out: Path,
-    *,
-    overlays: Sequence[str],
-    values: Mapping[str, Any],
-    device: str,
-    stages: Sequence[Mapping[str, str]] | None = None,
-    until: str | None = None,
-    gate: bool = True,
-) -> None:
-    settings = dict(values) | ({} if gate else {"infer_gate_probability": 0.0})
-    Pipeline(str(bundle), str(data), str(out), stages, overlays, settings, device, "none", until_stage=until).run()
-
-
-def _supervise(dataset: PreparedDataset, method: Path, ceiling: Path, layout: Layout) -> None:
-    """True masks of training and validation in the place of pseudo masks; none of the test split."""
-    shutil.copytree(method / "classifier", ceiling / "classifier", dirs_exist_ok=True)
-    preprocess = preprocessing_of(method)
-    for case in dataset.cases("training") + dataset.cases("validation"):
-        mask = mask_to_grid(case, preprocess) if len(dataset.labels) == 1 else _labels_to_grid(case, preprocess)
-        for folder in layout.learnt:
-            write_array(ceiling / folder / f"{case.case}.npy", mask)
-
-
-def _labels_to_grid(case: Case, preprocess: GridPreprocessing) -> np.ndarray:
-    """A case's true labels on the network's grid, uint8 (D, H, W), by the nearest neighbour; 255 (ignored) stays."""
-    image = preprocess({"image": str(case.image)})["image"]
-    source = nib.load(case.truth)
-    labels = np.asarray(source.dataobj, dtype=np.float32).reshape(1, *source.shape[:2], -1)
-    on_grid = ResampleToMatch(mode="nearest", padding_mode="zeros")(MetaTensor(labels, affine=source.affine), image)
-    return np.ascontiguousarray(np.moveaxis(on_grid[0].numpy().round().astype(np.uint8), -1, 0))
 
 
 def _write_rows(
@@ -196,13 +155,35 @@ def _folder(rows: Path, name: str) -> Path:
     return rows / name.replace(" ", "_").replace(",", "")
 
 
-def _rows_beside(other: Path, layout: Layout) -> dict[str, Path]:
-    """Rows of another table's folder that the method made: its steps, and its predictions."""
-    found = {name: _folder(other / "rows", name) for name in layout.steps} | {METHOD: other / "method" / "predictions"}
-    there = {f"{name} ({other.name})": folder for name, folder in found.items() if folder.is_dir()}
-    if not there:
+def named_folders(texts: Sequence[str]) -> dict[str, Path]:
+    """Folders of `NAME=DIR` or of `DIR`, which is then called as the folder is.
+
+    Raises:
+        InputError: one name twice.
+    """
+    folders: dict[str, Path] = {}
+    for text in texts:
+        name, given, folder = text.partition("=")
+        path = Path(folder if given else name)
+        name = name if given else path.resolve().name
+        if name in folders:
+            raise InputError(f"--beside {text}: a second folder called {name}; give NAME=DIR")
+        folders[name] = path
+    return folders
+
+
+def _steps_of(other: Path) -> dict[str, Path]:
+    """Folders of another table's rows that the method made: its steps, and its predictions."""
+    steps = other / STEPS_FILE
+    if not steps.is_file():
         raise InputError(f"{other}: no rows of such a table; run `python -m benchmarks accuracy --work {other}` first")
-    return there
+    return {name: other / folder for name, folder in json.loads(steps.read_text(encoding="utf-8")).items()}
+
+
+def _new_rows(label: str, others: Mapping[str, Any], rows: Mapping[str, Any]) -> dict[str, Any]:
+    """Another table's rows by name and label, without those of steps that both runs have in common."""
+    same = {name for name in others.keys() & rows.keys() if others[name]["per_case"] == rows[name]["per_case"]}
+    return {f"{name} ({label})": scores for name, scores in others.items() if name not in same}
 
 
 def _trivial(volume: Tensor, prior: Tensor | None) -> dict[str, Tensor]:
@@ -212,48 +193,59 @@ def _trivial(volume: Tensor, prior: Tensor | None) -> dict[str, Tensor]:
     return masks if prior is None else masks | {PRIOR: prior.expand_as(volume) & body}
 
 
-def _table(rows: Mapping[str, Any], base: str, method: Path, work: Path) -> dict[str, Any]:
-    """What is kept: pooled scores without case names, paired differences from the method, minutes and device."""
-    cases = {item["case"]: item for item in rows[base]["per_case"]}
+def table_of(rows: Mapping[str, Any], base: str, work: Path, done: Sequence[str]) -> dict[str, Any]:
+    """What is kept: pooled scores without case names, paired differences from the base, minutes and device."""
     kept = {}
     for name, scores in rows.items():
-        pairs = [(cases[item["case"]], item) for item in scores["per_case"]]
-        ours, theirs = (torch.tensor([pair[i]["dice"] for pair in pairs]) for i in (0, 1))
-        groups = [pair[0]["patient"] for pair in pairs]
         kept[name] = {key: value for key, value in scores.items() if key not in ("per_case", "definitions")}
         if "classes" in scores:  # each with every score would be a hundred times this
             kept[name]["classes"] = {label: own["dataset"] for label, own in scores["classes"].items()}
-        kept[name]["difference"] = paired_difference(ours, theirs, groups)
+        kept[name]["difference"] = dice_difference(rows[base], scores)
     protocol = "W0: no true mask before evaluate; fixed split, one seed."
     if BLOB in rows:
         protocol += (
             " The brightest blob's constants were chosen on training masks, so that row knows more than W0 allows."
         )
-    content = Manifest(method).content
-    last = list(content["stages"].values())[-1]
     return {
-        "bundle": content["bundle"],
-        "overlays": content["overlays"],
-        "overrides": content["overrides"],
+        **how_measured(work / "method", done),
         "protocol": protocol,
-        "seeds": [last["seed"]],
-        "folds": 1,
-        "device": last["device"],
-        "threads": last["threads"],
-        "versions": last["versions"],
-        "minutes": _minutes(method, work),
+        "minutes": _minutes(work, done),
         "definitions": rows[base]["definitions"],
         "base": base,
         "rows": kept,
     }
 
 
-def _minutes(method: Path, work: Path) -> dict[str, float]:
-    seconds = {name: record["seconds"] for name, record in Manifest(method).content["stages"].items()}
-    for folder, stage in (("supervised", "train"), ("shuffled", "classify")):
-        if (record := Manifest(work / folder).stage(stage)) and "seconds" in record:
-            seconds[f"{folder} {stage}"] = record["seconds"]
-    return {name: round(value / 60, 1) for name, value in seconds.items()}
+def dice_difference(base: Mapping[str, Any], scores: Mapping[str, Any]) -> dict[str, Any]:
+    """Paired difference of Dice per patient, `base` minus the other, of two outputs of `evaluate`."""
+    cases = {item["case"]: item for item in base["per_case"]}
+    pairs = [(cases[item["case"]], item) for item in scores["per_case"]]
+    ours, theirs = (torch.tensor([pair[i]["dice"] for pair in pairs]) for i in (0, 1))
+    return paired_difference(ours, theirs, [pair[0]["patient"] for pair in pairs])
+
+
+def how_measured(method: Path, done: Sequence[str]) -> dict[str, Any]:
+    """Settings, seed, device and versions of a run whose last stage is that of `done`."""
+    content = Manifest(method).content
+    last = content["stages"][done[-1]]
+    return {
+        "bundle": content["bundle"],
+        "overlays": content["overlays"],
+        "overrides": content["overrides"],
+        "seeds": [last["seed"]],
+        "folds": 1,
+        "device": last["device"],
+        "threads": last["threads"],
+        "versions": last["versions"],
+    }
+
+
+def _minutes(work: Path, done: Sequence[str]) -> dict[str, float]:
+    """Minutes of the method's stages and of the runs beside it, by name; shared stages took them in the other run."""
+    parts = [(name, work / "method", name) for name in done]
+    parts += [(f"{run} {name}", work / run, name) for run, name in (("supervised", "train"), ("shuffled", "classify"))]
+    records = {label: Manifest(folder).stage(name) for label, folder, name in parts}
+    return {label: round(record["seconds"] / 60, 1) for label, record in records.items() if "seconds" in record}
 
 
 def save(table: Mapping[str, Any], path: Path) -> None:

@@ -25,6 +25,7 @@ from benchmarks.film_boxes import film_size, read_boxes
 from benchmarks.film_maps import film_maps, probabilities
 from benchmarks.folds import patient_folds, shuffle_labels, write_variant
 from benchmarks.run_parts import classifier_of, config_of
+from benchmarks.steps import first_masks
 from monai_wsss.data import PreparedDataset
 from monai_wsss.data.presence import is_certain, is_present
 from monai_wsss.errors import InputError
@@ -187,8 +188,8 @@ def _seconds(runs: Iterable[Path]) -> float:
 
 def _threshold(run: Path) -> float:
     """The share of a map's maximum from which the bundle's own pseudo masks say lesion."""
-    config = config_of(run, "refine.yaml")
-    return float(config["foreground_threshold"] if "foreground_threshold" in config else config["threshold"])
+    stage, threshold_id = first_masks(run)
+    return float(config_of(run, f"{stage}.yaml")[threshold_id])
 
 
 def _classifier_scores(folds: Sequence[_Fold], device: str) -> dict[str, Any]:

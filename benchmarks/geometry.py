@@ -1,13 +1,10 @@
-"""Masks to the network's grid and back, and maps back."""
+"""Masks and maps on the network's grid back in the source's geometry."""
 
-import nibabel as nib
 import numpy as np
-import torch
 from monai.data import MetaTensor
-from monai.transforms import Invertd, ResampleToMatch
+from monai.transforms import Invertd
 from torch import Tensor
 
-from monai_wsss.data import Case
 from monai_wsss.transforms import GridPreprocessing
 
 
@@ -25,13 +22,3 @@ def _to_source(values: Tensor, image: MetaTensor, preprocess: GridPreprocessing,
     invert = Invertd("values", preprocess, orig_keys="image", nearest_interp=nearest)
     on_grid = MetaTensor(values.movedim(0, -1)[None].float(), meta=image.meta)
     return invert({"image": image, "values": on_grid})["values"][0].as_tensor()
-
-
-def mask_to_grid(case: Case, preprocess: GridPreprocessing) -> np.ndarray:
-    """A case's true mask on the network's grid, uint8 (D, H, W), by the nearest neighbour; every value above 0 is 1."""
-    image = preprocess({"image": str(case.image)})["image"]
-    source = nib.load(case.truth)
-    array = np.asarray(source.dataobj, dtype=np.float32).reshape(*source.shape[:2], -1)
-    mask = MetaTensor(torch.from_numpy(array > 0).float()[None], affine=torch.from_numpy(source.affine))
-    on_grid = ResampleToMatch(mode="nearest", padding_mode="zeros")(mask, image)
-    return np.ascontiguousarray(np.moveaxis(on_grid[0].numpy().round().astype(np.uint8), -1, 0))

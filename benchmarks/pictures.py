@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.geometry import mask_to_grid
-from benchmarks.run_parts import preprocessing_of
+from benchmarks.run_parts import choice_of, preprocessing_of
 from monai_wsss.data import PreparedDataset, cache_folder
+from monai_wsss.workflow import mask_folders
 from monai_wsss.workflow.pictures import save_panel
+from monai_wsss.workflow.truth_on_grid import truth_on_grid
 
-_PSEUDO_MASKS = {"CRF mask": "pseudo_masks/crf", "walked mask": "pseudo_masks/walk"}  # title -> folder, by bundle
+_TITLES = {"refined": "thresholded map", "crf": "CRF mask", "walk": "walked mask"}  # by folder of the pseudo masks
 
 
 def case_pictures(data: Path, method: Path, path: Path, count: int = 5) -> None:
@@ -21,18 +22,19 @@ def case_pictures(data: Path, method: Path, path: Path, count: int = 5) -> None:
     dataset = PreparedDataset.read(data)
     preprocess = preprocessing_of(method)
     cache = cache_folder(data, preprocess.parameters)
-    title, folder = next((name, method / place) for name, place in _PSEUDO_MASKS.items() if (method / place).is_dir())
+    folder = method / mask_folders(choice_of(method, "refine"))[-1]
+    title, num_labels = _TITLES[folder.name], len(dataset.labels)
     images, maps, masks, predictions, truths = [], [], [], [], []
     for case in dataset.cases("test"):
-        truth = mask_to_grid(case, preprocess)
-        index = int(truth.sum((1, 2)).argmax())
+        truth = truth_on_grid(case, preprocess, num_labels)
+        index = int((truth > 0).sum((1, 2)).argmax())
         if not truth[index].any() or len(images) == count:
             continue
         predicted = replace(case, truth=method / "predictions" / f"{case.case}.nii.gz")
         images.append(np.load(cache / f"{case.case}.npy")[index, 0])
         maps.append(np.load(method / "seeds" / f"{case.case}.npy")[index].max(0).astype(np.float32))
         masks.append(np.load(folder / f"{case.case}.npy")[index])
-        predictions.append(mask_to_grid(predicted, preprocess)[index])
+        predictions.append(truth_on_grid(predicted, preprocess, num_labels)[index])
         truths.append(truth[index])
     overlays = {"class map": maps, title: masks, "segmenter": predictions, "true mask": truths}
     save_panel(path, dict.fromkeys(("image", *overlays), images), overlays)

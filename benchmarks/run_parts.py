@@ -8,12 +8,17 @@ from monai.bundle import ConfigParser
 
 from monai_wsss.engines import load_weights
 from monai_wsss.transforms import GridPreprocessing
-from monai_wsss.workflow.bundle_config import load_config
+from monai_wsss.workflow.bundle_config import known_defaults, load_config
 
 
 def config_of(run: Path, config: str) -> dict[str, Any]:
     """A stage's config as the run used it, for example "seed.yaml"."""
     return load_config(run / "bundle" / "configs" / config)
+
+
+def choice_of(run: Path, name: str) -> str:
+    """What the run chose, by id: `refine` or `supervision`."""
+    return known_defaults(run / "bundle" / "configs")[name]
 
 
 def part_of(run: Path, config: str, name: str, **settings: Any) -> Any:

@@ -1,72 +1,72 @@
-"""The steps of a method whose masks a table of accuracy shows, by bundle."""
+"""The steps of a method whose masks a table of accuracy shows, by what the run did."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.run_parts import classifier_of, stage_of
+from benchmarks.run_parts import choice_of, classifier_of, config_of, stage_of
 from monai_wsss.data import Case
+from monai_wsss.workflow import mask_folders
 
 Masks = Callable[[Case], Tensor]
 """Label map of a case on the network's grid, uint8 (D, H, W)."""
 
-THRESHOLDED, CRF, IRNET = "class maps, thresholded", "class maps + CRF", "+ IRNet"
+THRESHOLDED, CRF = "class maps, thresholded", "class maps + CRF"
+WALKED = {"irnet": "+ IRNet", "bes": "+ boundary exploration"}  # value of `refine` -> row of the walked maps
 _IGNORE = 255
 
 
-@dataclass(frozen=True)
-class Layout:
-    """What a bundle's run holds.
+def first_masks(run: Path) -> tuple[str, str]:
+    """The stage that makes masks of the class maps alone, and the id of its threshold."""
+    walks = choice_of(run, "refine") in WALKED
+    return ("confident", "foreground_threshold") if walks else ("refine", "threshold")
 
-    Attributes:
-        steps: row -> the last stage that must have run.
-        learnt: folders of the run that the stage `train` reads; the ceiling's true masks stand there.
-        prior: folder of the training cases' masks from image-level labels.
-        prior_stage: the stage that writes it.
+
+def prior_masks(run: Path, done: Collection[str]) -> Path | None:
+    """Folder of the training cases' masks from image-level labels; None where `done` lacks their stage."""
+    refine = choice_of(run, "refine")
+    if first_masks(run)[0] not in done:
+        return None
+    return run / ("confident_masks" if refine in WALKED else mask_folders(refine)[-1])
+
+
+def step_masks(run: Path, data: Path, done: Collection[str], device: str = "auto") -> dict[str, Masks]:
+    """What makes the masks of each row, in the method's order, of a run whose stages `done` have run.
+
+    Where a run keeps the masks of training cases alone, those of test cases are made here by its own stage, from the
+    class maps that the classifier's probability gates. Pixels that a stage would ignore count as background.
     """
-
-    steps: dict[str, str]
-    learnt: tuple[str, ...]
-    prior: str
-    prior_stage: str = "refine"
-
-
-_REFINED = Layout(
-    {THRESHOLDED: "refine", CRF: "refine"}, ("pseudo_masks/refined", "pseudo_masks/crf"), "pseudo_masks/crf"
-)
-_WALKED = Layout({THRESHOLDED: "seed", CRF: "seed", IRNET: "walk"}, ("pseudo_masks/walk",), "confident_masks")
+    refine = choice_of(run, "refine")
+    if refine not in WALKED:
+        kinds = {THRESHOLDED: "refined", CRF: "crf"} if refine == "crf" else {THRESHOLDED: "refined"}
+        return {row: _reader(run / "pseudo_masks" / kind) for row, kind in kinds.items() if "refine" in done}
+    rows = _confident_masks(run, data, device) if "seed" in done else {}
+    return rows | (_walked_masks(run, data, WALKED[refine], device) if "walk" in done else {})
 
 
-def layout_of(stages: Sequence[str]) -> Layout:
-    """The layout of a bundle whose pipeline has these stages: with a random walk, or with two refined masks."""
-    return _WALKED if "walk" in stages else _REFINED
-
-
-def step_masks(layout: Layout, run: Path, data: Path, rows: Sequence[str], device: str = "auto") -> dict[str, Masks]:
-    """What makes the masks of each row of `layout.steps`.
-
-    Where a bundle keeps the masks of training cases alone, those of test cases are made here by its own stage, from the
-    class maps that the classifier's probability gates; pixels that it would ignore count as background.
-    """
-    if layout is _REFINED:
-        folders = {THRESHOLDED: "pseudo_masks/refined", CRF: "pseudo_masks/crf"}
-        return {row: _reader(run / folders[row]) for row in rows}
-    refine = stage_of(run, data, "refine.yaml", device)
+def _confident_masks(run: Path, data: Path, device: str) -> dict[str, Masks]:
+    """Maps above the foreground's threshold, and the confident masks that two thresholds and a CRF each make."""
+    stage = stage_of(run, data, "confident.yaml", device)
 
     def thresholded(case: Case) -> Tensor:
-        maps = torch.from_numpy(np.load(run / "seeds" / f"{case.case}.npy")).float()
-        return refine.thresholded(maps, refine.foreground_threshold, refine.volume(case))[:, 0]
+        maps = _load(run / "seeds", case).float()
+        return stage.thresholded(maps, stage.foreground_threshold, stage.volume(case))[:, 0]
 
-    def confident(case: Case) -> Tensor:
-        masks = refine.case_masks(case)[0][:, 0]
-        return masks * (masks != _IGNORE)
+    return {THRESHOLDED: thresholded, CRF: lambda case: _without_ignored(stage.case_masks(case)[0][:, 0])}
 
-    known = {THRESHOLDED: thresholded, CRF: confident, IRNET: _reader(run / "pseudo_masks" / "walk")}
-    return {row: known[row] for row in rows}
+
+def _walked_masks(run: Path, data: Path, row: str, device: str) -> dict[str, Masks]:
+    """The run's walked masks; where their last step was a CRF, those before it too."""
+    written = _reader(run / "pseudo_masks" / "walk")
+    stage = stage_of(run, data, "walk.yaml", device)
+    if not stage.final_crf:
+        return {row: written}
+    stage.final_crf = False
+    maps = run / "pseudo_masks" / "maps"
+    return {row: lambda case: stage.masks(_load(maps, case), stage.volume(case))[:, 0], f"{row} + CRF": written}
 
 
 def other_classifier_masks(
@@ -83,17 +83,26 @@ def other_classifier_masks(
         random_seed: of its weights.
         device: device id.
     """
-    seed, refine = (stage_of(run, data, f"{name}.yaml", device) for name in ("seed", "refine"))
+    name, threshold_id = first_masks(run)
+    seed, stage = (stage_of(run, data, f"{config}.yaml", device) for config in ("seed", name))
     network = classifier_of(trained or run, "seed.yaml", None if trained else random_seed)
     seed.network = network.to(seed.device)
-    threshold = refine.foreground_threshold if hasattr(refine, "foreground_threshold") else refine.threshold
+    threshold = config_of(run, f"{name}.yaml")[threshold_id]
 
     def masks(case: Case) -> Tensor:
-        present = torch.from_numpy(np.load(run / "seeds" / f"{case.case}.npy")).flatten(2).any(-1)
-        return refine.thresholded(seed.maps(case, present), threshold, refine.volume(case))[:, 0]
+        present = _load(run / "seeds", case).flatten(2).any(-1)
+        return stage.thresholded(seed.maps(case, present), threshold, stage.volume(case))[:, 0]
 
     return masks
 
 
+def _load(folder: Path, case: Case) -> Tensor:
+    return torch.from_numpy(np.load(folder / f"{case.case}.npy"))
+
+
 def _reader(folder: Path) -> Masks:
-    return lambda case: torch.from_numpy(np.load(folder / f"{case.case}.npy"))
+    return lambda case: _without_ignored(_load(folder, case))
+
+
+def _without_ignored(labels: Tensor) -> Tensor:
+    return labels * (labels != _IGNORE)

@@ -9,12 +9,19 @@ from typing import Any
 RESULTS = Path("benchmarks") / "results"
 _BASE = "segmenter"  # the row that others are compared with, where a table names none
 _PAGES = ("README.md", "docs/**/*.md", "bundles/*/docs/README.md")
+_EPOCHS = 10  # of a curve that a table shows
+_SPLITS = {"learnt": "cases that were learnt from", "test": "test cases"}
 _MARKED = re.compile(r"(<!-- table:(?P<name>[\w-]+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 
 
 def format_table(table: Mapping[str, Any]) -> str:
     """A row a line: mean [95 % interval over patients], and under it how it was measured; `kind` says of what."""
-    return _boxes(table) if table.get("kind") == "boxes" else _accuracy(table)
+    if table.get("kind") == "boxes":
+        return _boxes(table)
+    if table.get("kind") == "grid":
+        return _grid(table)
+    quality = [make(table[name]) for name, make in _QUALITY.items() if name in table]
+    return "\n\n".join([_accuracy(table), *quality])
 
 
 def _accuracy(table: Mapping[str, Any]) -> str:
@@ -108,6 +115,51 @@ def _boxes_note(table: Mapping[str, Any]) -> str:
     )
 
 
+def _grid(table: Mapping[str, Any]) -> str:
+    """A pair of thresholds a line."""
+    own, counts = table["base"], table["counts"]
+    lines = [
+        "| foreground | background | Dice per patient | paper's pair minus row | Dice, positive slices |",
+        "|---|---|---|---|---|",
+    ]
+    for cell in table["cells"]:
+        pair = {name: cell[name] for name in own}
+        difference = "" if pair == own else _interval(cell["difference"], sign="+")
+        cells = [*(f"{value:g}" for value in pair.values()), _interval(cell["dice"]), difference]
+        lines.append(f"| {' | '.join([*cells, _interval(cell['positives'])])} |")
+    minutes = [cell["minutes"] for cell in table["cells"]]
+    note = (
+        f"DSRG before its retraining round. {counts['patients']} test patients, {counts['slices']} slices, "
+        f"{counts['positive_slices']} positive. {_settings(table)}Folds {table['folds']}, seeds {table['seeds']}. "
+        f"{table['protocol']} Device {table['device']}, {table['threads']} thread(s); minutes a pair: "
+        f"{min(minutes):g} to {max(minutes):g}. Mean [95 % interval, bootstrap over patients]; differences are paired."
+    )
+    return "\n".join([*lines, "", note])
+
+
+def _label_quality(quality: Mapping[str, Any]) -> str:
+    """Ten epochs or so, the last among them."""
+    epochs = quality["epochs"]
+    shown = epochs[:: -(-len(epochs) // _EPOCHS) or 1]
+    shown += [] if not epochs or shown[-1] is epochs[-1] else [epochs[-1]]
+    lines = ["| epoch | labelled | precision | recall | IoU |", "|---|---|---|---|---|"]
+    for row in shown:
+        values = " | ".join(_number(row[name]) for name in ("labelled", "precision", "recall", "iou"))
+        lines.append(f"| {row['epoch']} | {values} |")
+    return "\n".join([*lines, "", f"Growing labels of {quality['cases']} training cases: {quality['definition']}."])
+
+
+def _boundary_quality(quality: Mapping[str, Any]) -> str:
+    """Boundary maps beside the outlines of the masks that were made with them."""
+    lines = ["| boundaries of | slices | precision | recall | F |", "|---|---|---|---|---|"]
+    for part, found in quality["splits"].items():
+        for name, key, best in (("learnt boundaries", "boundary", "max_f"), ("pseudo masks", "mask_outline", "f")):
+            values = " | ".join(_number(found[key][score]) for score in ("precision", "recall", best))
+            lines.append(f"| {name}, {_SPLITS[part]} | {found['slices']} | {values} |")
+    note = f"Tolerance {quality['tolerance_pixels']:.1f} pixels. {quality['definition']}."
+    return "\n".join([*lines, "", note])
+
+
 def _is_paper_of_films(table: Mapping[str, Any]) -> bool:
     """Whether the bundle's paper prints scores over all images, negatives included; of several classes it does not."""
     return table.get("bundle", "").startswith("cxr_") and _classes(table) == 1
@@ -141,10 +193,13 @@ def rebuild(root: Path) -> list[Path]:
 
 
 def fill(text: str, results: Path) -> str:
-    """Text with each marked table made from its JSON file."""
+    """Text with each marked table made from its JSON file; one that is not measured yet stays as it is."""
 
     def table(match: re.Match[str]) -> str:
-        content = json.loads((results / f"{match['name']}.json").read_text(encoding="utf-8"))
+        path = results / f"{match['name']}.json"
+        if not path.is_file():
+            return match[0]
+        content = json.loads(path.read_text(encoding="utf-8"))
         return f"{match[1]}{format_table(content)}\n{match[3]}"
 
     return _MARKED.sub(table, text)
@@ -158,3 +213,9 @@ def _interval(score: Mapping[str, Any], sign: str = "") -> str:
     interval: Sequence[float] | None = score["ci95"]
     text = _number(score["mean"], sign)
     return text if interval is None else f"{text} [{_number(interval[0], sign)}, {_number(interval[1], sign)}]"
+
+
+_QUALITY = {
+    "label_quality": _label_quality,
+    "boundary_quality": _boundary_quality,
+}  # further tables of an accuracy table

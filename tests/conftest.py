@@ -2,53 +2,15 @@
 
 import csv
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
 import pytest
+from tiny_bundles import BES_BUNDLE, BUNDLE, DSRG_BUNDLE, FILM_BUNDLE, FILM_SETTINGS, GROWING_SETTINGS, SETTINGS
 
-BUNDLES = Path(__file__).parents[1] / "bundles"
-BUNDLE, FILM_BUNDLE = BUNDLES / "brain_mri_lesion_mixed_unet", BUNDLES / "cxr_pneumothorax_irnet"
 AXIAL = np.diag([-4.0, -4.0, 6.0, 1.0])  # mm; 4 x 4 x 6 = 0.096 ml a voxel
 SPLITS = {"train": 5, "val": 2, "test": 2}
-SETTINGS = {
-    "pixel_spacing": 4.0,
-    "size": [32, 32],
-    "classifier_depth": 18,
-    "classify_epochs": 3,
-    "classify_batch_size": 8,
-    "scales": [1.0],
-    "channels": [4, 4, 8, 8],
-    "train_epochs": 3,
-    "train_batch_size": 8,
-}
-FILM_SETTINGS = {
-    "size": [32, 32],
-    "classifier_name": "resnet18",
-    "classifier_width": 0.125,
-    "head_channels": 64,
-    "drop_size": 2,
-    "classify_epochs": 4,
-    "classify_batch_size": 8,
-    "classify_learning_rate": 3e-3,
-    "classify_new_factor": 1.0,
-    "classify_schedule": "polynomial",
-    "scales": [1.0],
-    "crf_sxy_gaussian": 1.0,
-    "crf_sxy_bilateral": 4.0,
-    "irnet_epochs": 2,
-    "irnet_batch_size": 4,
-    "irnet_radius": 3,
-    "walk_radius": 3,
-    "walk_exp_times": 4,
-    "segmenter": "unet",
-    "channels": [4, 4, 8, 8],
-    "train_epochs": 2,
-    "train_batch_size": 8,
-    "train_learning_rate": 0.05,
-}
 
 
 def _head(rng, depth, lesion_slices):
@@ -126,6 +88,37 @@ def whole(tmp_path_factory, write_study, prepare_study, run_pipeline):
     data = prepare_study(study, root / "data")
     records = run_pipeline(data, root / "run")
     return SimpleNamespace(root=root, study=study, data=data, run=root / "run", records=records, bundle=BUNDLE)
+
+
+@pytest.fixture(scope="session")
+def run_bundle():
+    """Runs any bundle on a prepared folder with the settings given and no others."""
+
+    def run(bundle, data, out, settings, **options):
+        from monai_wsss.workflow import Pipeline
+
+        options = {"device": "cpu", "tracking_uri": "none"} | options
+        return Pipeline(str(bundle), str(data), str(out), overrides=settings, **options).run()
+
+    return run
+
+
+def _growing_run(bundle, whole, run_bundle, folder):
+    records = run_bundle(bundle, whole.data, folder / "run", GROWING_SETTINGS)
+    places = {"study": whole.study, "data": whole.data, "run": folder / "run"}
+    return SimpleNamespace(root=folder, records=records, bundle=bundle, settings=GROWING_SETTINGS, **places)
+
+
+@pytest.fixture(scope="session")
+def whole_dsrg(tmp_path_factory, whole, run_bundle):
+    """One whole run of the DSRG bundle on the data of `whole`. To be looked at, not changed."""
+    return _growing_run(DSRG_BUNDLE, whole, run_bundle, tmp_path_factory.mktemp("dsrg"))
+
+
+@pytest.fixture(scope="session")
+def whole_bes(tmp_path_factory, whole, run_bundle):
+    """One whole run of the BES bundle on the data of `whole`. To be looked at, not changed."""
+    return _growing_run(BES_BUNDLE, whole, run_bundle, tmp_path_factory.mktemp("bes"))
 
 
 @pytest.fixture(scope="session")

@@ -134,6 +134,8 @@ def test_the_later_of_two_settings_wins():
         (["--overlay", "multi_gpu"], "start with `torchrun --nproc_per_node=N -m monai_wsss run ...`"),
         (["--device", "gpu"], "device 'gpu': not a device; use auto, cpu, cuda or cuda:N"),
         (["--from", "trian"], "no stage 'trian'; "),
+        (["--from", "walk"], "no stage 'walk'; "),  # of another choice
+        (["--set", "refine=snakes"], "refine must be one of none, crf, irnet, bes, got snakes"),
         (["--from", "train", "--until", "seed"], "--from train comes after --until seed"),
     ],
     ids=lambda value: "_".join(value) if isinstance(value, list) else "",

@@ -1,6 +1,6 @@
 """Fully connected conditional random field, by mean field."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,11 +22,13 @@ def dense_crf(
     srgb: float = 13.0,
     weight_bilateral: float = 10.0,
     iterations: int = 10,
+    unary: Literal["log", "probability"] = "log",
 ) -> Tensor:
     """Posterior of a dense CRF with a smoothness and an appearance kernel.
 
     ``Q <- softmax(log P + w_g K_g Q + w_b K_b Q)``, with ``K_g`` Gaussian in position, ``K_b`` in position and
-    intensity, both normalised symmetrically.
+    intensity, both normalised symmetrically. With ``unary="probability"`` the term log P is P itself: an almost flat
+    unary that the kernels easily outvote.
 
     A grey image counts once: replicated to three channels, it behaves about as with ``srgb / sqrt(3)``.
 
@@ -39,6 +41,7 @@ def dense_crf(
         srgb: intensity width of the appearance kernel, on the scale 0..255.
         weight_bilateral: its weight w_b; 0 leaves it out.
         iterations: mean-field steps, >= 0.
+        unary: what stands for the negative unary energy, log P or P.
 
     Returns:
         Q, ``(B, L, *S)``, float32, on the device of ``probability``; fewer than two labels are returned unchanged.
@@ -47,12 +50,16 @@ def dense_crf(
         InputError: if pydensecrf is not installed.
         ValueError: if shapes, widths or values are out of range.
 
-    Source: Kraehenbuehl and Koltun, NeurIPS 2011, Eqs. 2-3 and Algorithm 1.
+    Source: Kraehenbuehl and Koltun, NeurIPS 2011, Eqs. 2-3 and Algorithm 1; ``probability``: the published code of
+    Huang et al., DSRG, CVPR 2018.
     """
+    if unary not in ("log", "probability"):
+        raise ValueError(f'unary must be "log" or "probability", got {unary!r}.')
     _check(probability, image, (sxy_gaussian, sxy_bilateral, srgb), (weight_gaussian, weight_bilateral), iterations)
     if probability.shape[1] < 2 or probability.numel() == 0:
         return probability
-    energies = -probability.detach().float().clamp(_FLOOR, 1.0).log()
+    p = probability.detach().float()
+    energies = -(p.clamp(_FLOOR, 1.0).log() if unary == "log" else p)
     colours = image.detach().float() * 255.0 / srgb
     # last axis first, as in pydensecrf's DenseCRF2D: the lattice's approximation depends on the order
     axes = torch.meshgrid(*(torch.arange(n).float() for n in image.shape[2:]), indexing="ij")

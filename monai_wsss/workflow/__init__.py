@@ -3,6 +3,7 @@
 from monai_wsss.workflow.bes import BESStage
 from monai_wsss.workflow.bundle_config import bundle_root
 from monai_wsss.workflow.classify import ClassifyStage
+from monai_wsss.workflow.confident import ConfidentMaskStage
 from monai_wsss.workflow.dsrg import DSRGStage
 from monai_wsss.workflow.evaluate_stage import EvaluateStage
 from monai_wsss.workflow.first_weights import first_weights
@@ -13,7 +14,6 @@ from monai_wsss.workflow.mask_folders import mask_folders
 from monai_wsss.workflow.pipeline import Pipeline
 from monai_wsss.workflow.pseudo_mask_items import pseudo_mask_items
 from monai_wsss.workflow.refine import RefineStage
-from monai_wsss.workflow.confident import ConfidentMaskStage
 from monai_wsss.workflow.relabel import RelabelStage
 from monai_wsss.workflow.seed import SeedStage
 from monai_wsss.workflow.stage import Stage

@@ -13,6 +13,7 @@ from monai_wsss.errors import InputError
 from monai_wsss.workflow.bundle_config import PLACE_IDS, load_config
 from monai_wsss.workflow.bundle_freeze import freeze_bundle, write_value
 from monai_wsss.workflow.manifest import Manifest, versions
+from monai_wsss.workflow.pipeline import applying_stages
 
 # Weights of an exported bundle stand in models/; the segmenter's name is the one that MONAI's tools look for.
 _WEIGHTS = {"segmenter/model.pt": "models/model.pt", "classifier/model.pt": "models/classifier.pt"}
@@ -63,7 +64,11 @@ def _check_current(manifest: Manifest, run: Path) -> None:
     Raises:
         InputError: naming the first stage that has to run again.
     """
-    records = manifest.content["stages"]
+    records = _records(manifest, run)
+    if len(records) < len(manifest.content["stages"]):  # of other choices, which were the run's before
+        for name in _stages(run):
+            if name not in records:
+                raise InputError(f"{run}: stage {name} has not run since a choice was changed; finish the run first")
     outputs = {record.get("writes"): record.get("output") for record in records.values()}
     for name, record in records.items():
         if record["status"] not in ("done", "skipped"):
@@ -71,6 +76,21 @@ def _check_current(manifest: Manifest, run: Path) -> None:
         for folder, digest in record["inputs"].items():
             if folder in outputs and outputs[folder] != digest:
                 raise InputError(f"{run}: {folder}/ was made anew after stage {name} ran; finish the run first")
+
+
+def _stages(run: Path) -> list[str]:
+    """Names of the stages that the run's own bundle has with its choices."""
+    path = run / "bundle" / "configs" / "pipeline.yaml"
+    if not path.exists():
+        raise InputError(f"{path}: not there; run the pipeline into this folder first")
+    config = load_config(path)
+    return [stage["name"] for stage in applying_stages(config["stages"], config)]
+
+
+def _records(manifest: Manifest, run: Path) -> dict[str, Any]:
+    """Records of these stages; those that other choices left behind tell nothing of the weights."""
+    present = _stages(run)
+    return {name: record for name, record in manifest.content["stages"].items() if name in present}
 
 
 def _names_of_paths(bundle: Path) -> dict[str, str]:
@@ -108,14 +128,16 @@ def model_card(manifest: Manifest, run: Path) -> str:
     settings = ", ".join(f"{k}={v}" for k, v in given.items()) or "none"
     lines += [f"- Overlays: {overlays}. Settings: {settings}.", ""]
     lines += ["| stage | device | threads | seconds | summary |", "|---|---|---|---|---|"]
-    for name, record in manifest.content["stages"].items():
+    records = _records(manifest, run)
+    for name, record in records.items():
         summary = ", ".join(f"{k} {_text(v)}" for k, v in record.get("summary", {}).items())
         lines.append(f"| {name} | {record['device']} | {record['threads']} | {record.get('seconds')} | {summary} |")
     scores = run / "evaluation" / "scores.json"
     if scores.exists():
         result = json.loads(scores.read_text(encoding="utf-8"))
         dice, positives = result["patients"]["dice"], result["positives"]["dice"]
-        weak = manifest.stage("refine").get("status") == "done"  # else the masks came from elsewhere
+        makers = [record for record in records.values() if record.get("writes") == "pseudo_masks"]
+        weak = any(record["status"] == "done" for record in makers)  # else the masks came from elsewhere
         source = "masks made from image-level labels" if weak else "masks given to the run, of unknown origin"
         lines += [
             "",

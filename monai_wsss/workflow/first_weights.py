@@ -16,8 +16,8 @@ def first_weights(
     Args:
         network: segmenter.
         output_dir: run folder.
-        supervision: with `dsrg` all weights are those of `dsrg/model.pt`, where that file is there: MONAI's checks build
-            the network before anything is trained, and the stage refuses a missing one when it runs.
+        supervision: with `dsrg` all weights are those of `dsrg/model.pt`, where that file is there. MONAI's checks
+            build the network before anything is trained, and the stage refuses a missing one when it runs.
         backbone_weights: else the encoder's weights come from this file; None starts from random ones.
     """
     path = Path(output_dir) / "dsrg" / "model.pt"

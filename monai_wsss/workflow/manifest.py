@@ -89,6 +89,14 @@ class Manifest:
             and record.get("output") == folder_hash(output)
         )
 
+    def drop_others(self, name: str, writes: str) -> bool:
+        """Forget other stages that wrote the folder `writes`, which stage `name` writes now; True if there were any."""
+        stages = self.content["stages"]
+        others = [other for other, record in stages.items() if other != name and record.get("writes") == writes]
+        for other in others:
+            del stages[other]
+        return bool(others)
+
     def begin(self, name: str, config: str, inputs: dict[str, str | None], seed: int, device: torch.device) -> None:
         """Record that a stage runs now."""
         self.content["stages"][name] = {

@@ -22,7 +22,7 @@ def mask_folders(refine: str, supervision: str = "static", thresholded: bool = F
     Raises:
         ValueError: another name.
     """
-    if refine not in REFINEMENTS:
+    if refine not in tuple(REFINEMENTS):  # also where it is a list
         raise ValueError(f"refine must be one of {', '.join(REFINEMENTS)}, got {refine}")
     if supervision not in SUPERVISIONS:
         raise ValueError(f"supervision must be one of {', '.join(SUPERVISIONS)}, got {supervision}")

@@ -78,8 +78,7 @@ class Pipeline:
         listed = list(stages if stages is not None else self.own["stages"])
         self.overlays = [overlays] if isinstance(overlays, str) else list(overlays)
         self.overrides = dict(self._given(listed) if overrides is None else overrides)
-        choices = self._choices()
-        self.stages = [stage for stage in listed if _applies(stage, choices)]
+        self.stages = applying_stages(listed, self._choices())
         self.device, self.tracking_uri, self.progress = device, tracking_uri, progress
         names = [stage["name"] for stage in self.stages]
         for name in (from_stage, until_stage):
@@ -190,12 +189,16 @@ class Pipeline:
         return overlay_values(self.bundle, self.overlays) | self.overrides
 
 
+def applying_stages(stages: Sequence[Mapping[str, Any]], choices: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Stages whose conditions hold: every id that a stage names has one of the values it names."""
+    return [stage for stage in stages if _applies(stage, choices)]
+
+
 def _conditions(stage: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in stage.items() if key not in ("name", "config")}
 
 
 def _applies(stage: Mapping[str, Any], choices: Mapping[str, Any]) -> bool:
-    """True if every id that the stage names has one of the values it names."""
     return all(
         choices.get(key) in (wanted if isinstance(wanted, list) else [wanted])
         for key, wanted in _conditions(stage).items()

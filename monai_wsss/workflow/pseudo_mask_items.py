@@ -59,8 +59,8 @@ def pseudo_mask_items(
             positive.append(item)
     if not positive:
         raise InputError(
-            f"{output_dir}: no positive slice of {split} has a mask in {', '.join(folders)}; look at the preview, lower "
-            "the stage's threshold"
+            f"{output_dir}: no positive slice of {split} has a mask in {', '.join(folders)}; look at the preview, "
+            "lower the stage's threshold"
         )
     if negatives_per_positive is not None and len(negative) > negatives_per_positive * len(positive):
         keep = round(negatives_per_positive * len(positive))

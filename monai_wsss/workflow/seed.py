@@ -74,7 +74,8 @@ class SeedStage(CachedStage):
         maps = torch.zeros(len(volume), present.shape[1], *volume.shape[2:])
         for rows in present.any(dim=1).nonzero().flatten().split(self.batch_size):
             raw = self.inferer(volume[rows].to(self.device), self.network).float()
-            maps[rows] = gate_class_maps(normalize_class_maps(raw, from_zero=self.from_zero), present[rows].to(raw.device)).cpu()
+            scaled = normalize_class_maps(raw, from_zero=self.from_zero)
+            maps[rows] = gate_class_maps(scaled, present[rows].to(raw.device)).cpu()
         return maps
 
     def work(self, tracker: Tracker) -> dict[str, Any]:

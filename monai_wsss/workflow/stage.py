@@ -111,6 +111,8 @@ class Stage(ABC):
             self._agree(False)
             return manifest.stage(self.name)
         earlier = manifest.stage(self.name)
+        if manifest.drop_others(self.name, self.writes):  # refine and walk write the same folder
+            shutil.rmtree(self.folder, ignore_errors=True)
         resumes = earlier.get("status") in ("running", "failed") and not self.force
         if not earlier:
             (self.folder / RESUME_FILE).unlink(missing_ok=True)  # nothing says which config this epoch is of

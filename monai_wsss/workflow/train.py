@@ -23,8 +23,8 @@ class TrainStage(CachedStage):
         evaluator: MONAI's stock evaluator, run after each epoch by the trainer.
         network: the network, not wrapped, for the preview picture.
         backbone_weights: file that the encoder's weights came from, or None; the config has loaded it.
-        folders: of the run, whose masks are learnt from, see `mask_folders`; with those of DSRG the training starts from
-            the weights of `dsrg/`.
+        folders: of the run, whose masks are learnt from, see `mask_folders`; with those of DSRG the training starts
+            from the weights of `dsrg/`.
     """
 
     name = "train"

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from monai_wsss.data import Case, write_array
 from monai_wsss.engines import Heartbeat, load_weights
-from monai_wsss.networks.nets.irnet import IRNet
+from monai_wsss.networks.nets.benet import BoundaryNetwork, grid_size
 from monai_wsss.ops.random_walk import random_walk
 from monai_wsss.ops.small_regions import drop_small_regions
 from monai_wsss.workflow.crf_labels import CRFStage
@@ -23,16 +23,19 @@ _MIN_PEAK = 1e-5  # a walked map below it is nothing, and must not be stretched 
 
 
 class WalkStage(CRFStage):
-    """Writes `pseudo_masks/walk/<case>.npy`, uint8 `(D, H, W)`, and `pseudo_masks/maps/<case>.npy`.
+    """Writes `walk/<case>.npy`, uint8 `(D, H, W)`, `maps/<case>.npy` and `boundary/<case>.npy` to `pseudo_masks/`.
 
     The masks hold 0 for background and k + 1 for class k. The maps, float16 `(D, K, H, W)` in [0, 1], are what was
-    thresholded, so that other thresholds can be tried without another walk. Slices without a class map are background.
+    thresholded, so that other thresholds can be tried without another walk. The boundaries are the network's, float16
+    `(D, h, w)` in [0, 1] on the stride-4 grid. All three are 0 in slices without a class map.
 
     Args:
-        network: IRNet; its weights are read from `irnet/model.pt`.
+        network: IRNet or BENet.
+        boundary: folder of the run whose `model.pt` has its weights: `irnet` or `bes`.
         radius: of the pixel pairs, pixels of the stride-4 grid.
         beta: exponent of the affinity.
         exp_times: t; the walk has 2^t steps.
+        multiply_edge: take the class maps' values off the boundaries before the walk, as IRNet does.
         threshold: from which on a map says lesion, in [0, 1], above 0; one value or one a class.
         normalise: `class` divides each class's map by its own maximum in the slice, `image` all by the largest of them,
             as the published code does: there a weak class beside a strong one vanishes.
@@ -44,19 +47,20 @@ class WalkStage(CRFStage):
         flip_axis: spatial axis of the mirror image with which the boundaries are averaged; 0 is the patient's left.
         crf_and_place: `crf_*` and `inside_body` of `CRFStage`, and a stage's place.
 
-    Source: Ahn et al., IRNet, CVPR 2019; Viniavskyi et al., 2020, Section 3.2.
+    Source: Ahn et al., IRNet, CVPR 2019; Viniavskyi et al., 2020, Section 3.2; Chen et al., BES, ECCV 2020 (beta 5).
     """
 
     name = "walk"
-    reads = ("seeds", "irnet")
     writes = "pseudo_masks"
 
     def __init__(
         self,
-        network: IRNet,
+        network: BoundaryNetwork,
+        boundary: str = "irnet",
         radius: int = 5,
         beta: float = 10.0,
         exp_times: int = 8,
+        multiply_edge: bool = True,
         threshold: float | Sequence[float] = 0.25,
         normalise: str = "class",
         batch_size: int = 8,
@@ -67,34 +71,41 @@ class WalkStage(CRFStage):
         **crf_and_place: Any,
     ) -> None:
         super().__init__(**crf_and_place)
+        if boundary not in ("irnet", "bes"):
+            raise ValueError(f"boundary must be irnet or bes, got {boundary}")
         if normalise not in ("class", "image"):
             raise ValueError(f"normalise must be class or image, got {normalise}")
         # from 0 on, a slice without a map would be lesion
         if (np.asarray(threshold) <= 0).any() or (np.asarray(threshold) > 1).any():
             raise ValueError(f"threshold must be above 0 and at most 1, got {threshold}")
+        self.reads, self.weights = ("seeds", boundary), self.run_folder / boundary / "model.pt"
         self.network, self.batch_size, self.flip_axis = network, batch_size, flip_axis
-        self.settings: dict[str, Any] = {"radius": radius, "beta": beta, "steps": 2**exp_times}
+        walk = {"radius": radius, "beta": beta, "steps": 2**exp_times, "multiply_edge": multiply_edge}
+        self.settings: dict[str, Any] = walk
         self.threshold, self.normalise, self.final_crf = threshold, normalise, final_crf
         self.noise_min_area, self.noise_min_confidence = noise_min_area, noise_min_confidence
 
-    def walked(self, seeds: Tensor, images: Tensor) -> Tensor:
-        """Walked maps `(B, K, H, W)` in [0, 1] of class maps `(B, K, H, W)` and images `(B, C, H, W)`."""
-        boundary = self.network.boundary(images, flip_axis=self.flip_axis)
-        # cells of 4 x 4 pixels, cut at the end: their centres are those that the interpolation below takes
+    def walked(self, seeds: Tensor, boundary: Tensor) -> Tensor:
+        """Walked maps `(B, K, H, W)` in [0, 1] of class maps `(B, K, H, W)` and boundaries `(B, 1, h, w)`."""
+        # cells of 4 x 4 pixels, cut at the end: their centres are those that the interpolation takes
         coarse = F.avg_pool2d(seeds, _STRIDE, ceil_mode=True)
-        walk = random_walk(coarse, boundary, **self.settings)
-        fine = F.interpolate(walk, scale_factor=_STRIDE, mode="bilinear")[..., : seeds.shape[2], : seeds.shape[3]]
+        fine = _on_pixels(random_walk(coarse, boundary, **self.settings), seeds.shape[2:])
         peak = fine.amax(dim=(2, 3) if self.normalise == "class" else (1, 2, 3), keepdim=True)
         return torch.where(peak > _MIN_PEAK, fine / peak.clamp(min=_MIN_PEAK), torch.zeros_like(fine))
 
-    def maps(self, cases: Sequence[Case], volumes: Sequence[Tensor]) -> Tensor:
-        """Walked maps of all slices of some cases, float16 `(D, K, H, W)`; zero where there is no class map."""
+    def maps(self, cases: Sequence[Case], volumes: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Walked maps `(D, K, H, W)` and boundaries `(D, h, w)` of all slices of some cases, float16.
+
+        Both are zero where there is no class map.
+        """
         seeds = torch.cat([torch.from_numpy(np.load(self._seed_file(case))) for case in cases])
         images, maps = torch.cat(list(volumes)), torch.zeros_like(seeds)
+        boundaries = maps.new_zeros(len(maps), *grid_size(maps))
         for rows in seeds.flatten(1).any(dim=1).nonzero().flatten().split(self.batch_size):
-            walked = self.walked(seeds[rows].to(self.device).float(), images[rows].to(self.device))
-            maps[rows] = walked.to(maps.dtype).cpu()
-        return maps
+            boundary = self.network.boundary(images[rows].to(self.device), flip_axis=self.flip_axis)
+            walked = self.walked(seeds[rows].to(self.device).float(), boundary)
+            maps[rows], boundaries[rows] = walked.to(maps.dtype).cpu(), boundary[:, 0].to(maps.dtype).cpu()
+        return maps, boundaries
 
     def _groups(self) -> Iterator[list[Case]]:
         """Cases in order, as many at once as fill a batch: films have one slice each."""
@@ -121,15 +132,17 @@ class WalkStage(CRFStage):
         return self.crf.labels(labels, volume) if self.final_crf else labels
 
     def work(self, tracker: Tracker) -> dict[str, Any]:
-        """Write maps and masks of every case."""
-        load_weights(self.network, self.run_folder / "irnet" / "model.pt").to(self.device).eval()
+        """Write maps, boundaries and masks of every case."""
+        load_weights(self.network, self.weights).to(self.device).eval()
         counts = {"slices": 0, "slices_with_maps": 0, "slices_with_mask": 0, "mask_pixels": 0}
         heartbeat, done = Heartbeat("walk: case", len(self.dataset.cases())), 0
         for cases in self._groups():
             volumes = [self.volume(case) for case in cases]
-            maps_of_cases = self.maps(cases, volumes).split([len(volume) for volume in volumes])
-            for case, volume, maps in zip(cases, volumes, maps_of_cases, strict=True):
+            depths = [len(volume) for volume in volumes]
+            found = zip(*(array.split(depths) for array in self.maps(cases, volumes)), strict=True)
+            for case, volume, (maps, boundary) in zip(cases, volumes, found, strict=True):
                 masks = self.masks(maps, volume)
+                write_array(self.folder / "boundary" / f"{case.case}.npy", boundary.numpy())
                 write_array(self.folder / "maps" / f"{case.case}.npy", maps.numpy())
                 write_array(self.folder / "walk" / f"{case.case}.npy", masks[:, 0].numpy())
                 counts["slices"] += len(masks)
@@ -143,8 +156,17 @@ class WalkStage(CRFStage):
     def _picture(self, tracker: Tracker) -> None:
         chosen = picture_slices(self.dataset, self.cache)
         images = [self.volume(case)[i].numpy() for case, i in chosen]
-        read = [(case.case, i) for case, i in chosen]
-        maps = [np.load(self.folder / "maps" / f"{name}.npy", mmap_mode="r")[i].max(0) for name, i in read]
-        masks = [np.load(self.folder / "walk" / f"{name}.npy", mmap_mode="r")[i] for name, i in read]
-        marks = {"walked map": maps, "pseudo mask": masks}
+        maps = [array.max(0) for array in self._written("maps", chosen)]
+        coarse = [torch.tensor(array, dtype=torch.float32)[None, None] for array in self._written("boundary", chosen)]
+        boundaries = [_on_pixels(x, image.shape[1:])[0, 0].numpy() for x, image in zip(coarse, images, strict=True)]
+        marks = {"walked map": maps, "boundary": boundaries, "pseudo mask": self._written("walk", chosen)}
         save_panel(self.folder / "preview.png", dict.fromkeys(marks, images), marks, tracker)
+
+    def _written(self, kind: str, chosen: Sequence[tuple[Case, int]]) -> list[np.ndarray]:
+        files = [(self.folder / kind / f"{case.case}.npy", index) for case, index in chosen]
+        return [np.load(file, mmap_mode="r")[index] for file, index in files]
+
+
+def _on_pixels(x: Tensor, size: Sequence[int]) -> Tensor:
+    """From the stride-4 grid `(B, C, h, w)` to the pixels `(B, C, H, W)`, bilinear; the last cells may be cut."""
+    return F.interpolate(x, scale_factor=_STRIDE, mode="bilinear")[..., : size[0], : size[1]]

@@ -9,74 +9,122 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import steps
+from benchmarks import runs, steps
 from benchmarks.accuracy import (
     CEILING,
+    DSRG,
     METHOD,
     RANDOM,
     SHUFFLED,
+    STEPS_FILE,
     UNGATED,
-    _labels_to_grid,
-    _supervise,
+    _new_rows,
+    _steps_of,
     _write_rows,
     accuracy,
+    named_folders,
 )
 from benchmarks.run_parts import preprocessing_of
-from benchmarks.steps import layout_of, other_classifier_masks, step_masks
+from benchmarks.runs import write_true_masks
+from benchmarks.steps import other_classifier_masks, prior_masks, step_masks
 from benchmarks.tables import format_table
 from monai_wsss.data import PreparedDataset
 from monai_wsss.errors import InputError
 from monai_wsss.workflow.manifest import Manifest
 
 FILM_BUNDLE = Path(__file__).parents[2] / "bundles" / "cxr_pneumothorax_irnet"
-REFINED, WALKED = layout_of(["classify", "seed", "refine", "train"]), layout_of(["seed", "refine", "walk", "train"])
+REFINED = ["class maps, thresholded", "class maps + CRF"]
+WALKED = [*REFINED, "+ IRNet"]
+
+
+def write_choice(run, refine):
+    """A run's own bundle that says nothing but what refines its masks."""
+    (run / "bundle" / "configs").mkdir(parents=True)
+    (run / "bundle" / "configs" / "pipeline.yaml").write_text(f"refine: {refine}\nrun: []\n")
+    return run
 
 
 def test_rows_follow_the_method_when_it_was_run_anew(whole, tmp_path, files_of):
     """Else a second call with another setting would print the first one's class maps beside the second's segmenter."""
     dataset, preprocess = PreparedDataset.read(whole.data), preprocessing_of(whole.run)
     method = shutil.copytree(whole.run, tmp_path / "method")
-    makers = step_masks(REFINED, method, whole.data, list(REFINED.steps))
-    folders = _write_rows(dataset, preprocess, makers, method / REFINED.prior, tmp_path / "rows")
-    assert list(folders) == ["all background", "brightest blob", "position prior", *REFINED.steps]
+    makers, prior = step_masks(method, whole.data, ["refine"]), prior_masks(method, ["refine"])
+    folders = _write_rows(dataset, preprocess, makers, prior, tmp_path / "rows")
+    assert list(folders) == ["all background", "brightest blob", "position prior", *REFINED]
     before = {name: files_of(folder) for name, folder in folders.items()}
     for case in dataset.cases("test"):
         path = method / "pseudo_masks" / "refined" / f"{case.case}.npy"
         np.save(path, 1 - np.load(path))
-    _write_rows(dataset, preprocess, makers, method / REFINED.prior, tmp_path / "rows")
+    _write_rows(dataset, preprocess, makers, prior, tmp_path / "rows")
     changed = {name for name, folder in folders.items() if files_of(folder) != before[name]}
     assert changed == {"class maps, thresholded"}
 
 
-@pytest.mark.parametrize("layout", [REFINED, WALKED])
-def test_the_ceiling_sees_no_true_mask_of_the_test_split(whole, tmp_path, layout):
+@pytest.mark.parametrize(
+    ("refine", "learnt"),
+    [("none", ["refined"]), ("crf", ["refined", "crf"]), ("irnet", ["walk"]), ("bes", ["walk"])],
+)
+def test_the_ceiling_sees_no_true_mask_of_the_test_split(whole, tmp_path, monkeypatch, refine, learnt):
     dataset = PreparedDataset.read(whole.data)
-    _supervise(dataset, whole.run, tmp_path, layout)
-    for folder in layout.learnt:
-        written = {path.stem for path in (tmp_path / folder).iterdir()}
+    monkeypatch.setattr(runs, "choice_of", lambda run, name: refine)
+    write_true_masks(dataset, whole.run, tmp_path)
+    assert {path.relative_to(tmp_path / "pseudo_masks").as_posix() for path in tmp_path.glob("*/*")} == set(learnt)
+    for folder in learnt:
+        written = {path.stem for path in (tmp_path / "pseudo_masks" / folder).iterdir()}
         assert written == {case.case for case in dataset.training + dataset.validation}
-    assert not (tmp_path / "seeds").exists()
+
+
+@pytest.mark.parametrize(
+    ("refine", "done", "rows", "prior"),
+    [
+        ("crf", ["seed", "refine"], REFINED, "pseudo_masks/crf"),
+        ("crf", ["seed"], [], None),
+        ("none", ["seed", "refine", "dsrg"], REFINED[:1], "pseudo_masks/refined"),
+        ("irnet", ["seed"], REFINED, None),
+        ("irnet", ["seed", "confident", "irnet", "walk"], WALKED, "confident_masks"),
+        ("bes", ["seed", "confident", "bes", "walk"], [*REFINED, "+ boundary exploration"], "confident_masks"),
+    ],
+)
+def test_rows_by_what_the_run_did(tmp_path, monkeypatch, refine, done, rows, prior):
+    monkeypatch.setattr(steps, "stage_of", lambda *place: SimpleNamespace(final_crf=False))
+    run = write_choice(tmp_path, refine)
+    assert list(step_masks(run, tmp_path, done)) == rows
+    assert prior_masks(run, done) == (prior and run / prior)
 
 
 def test_steps_of_the_walk_count_ignored_pixels_as_background(tmp_path, monkeypatch):
-    """Maps .1, .4, .9: the threshold .3 takes two pixels; the stage's own mask ignores one and claims one."""
-    maps = torch.tensor([0.1, 0.4, 0.9]).reshape(1, 1, 1, 3)
-    refine = SimpleNamespace(
+    """Maps .1, .4, .9: the threshold .3 takes two pixels; the stage's own mask ignores one and claims one.
+
+    The walk's own masks are those after its CRF; without it its maps .9, .9, .1 make two pixels.
+    """
+
+    def walked_masks(maps, volume):
+        assert not walk.final_crf
+        return (maps > 0.5).byte()
+
+    confident = SimpleNamespace(
         foreground_threshold=0.3,
         volume=lambda case: torch.zeros(1, 1, 1, 3),
         thresholded=lambda maps, threshold, volume: (maps > threshold).byte(),
         case_masks=lambda case: (torch.tensor([[[[0, 255, 1]]]], dtype=torch.uint8), None),
     )
-    monkeypatch.setattr(steps, "stage_of", lambda run, data, config, device: refine)
-    for folder, array in (("seeds", maps), ("pseudo_masks/walk", torch.tensor([[[1, 1, 0]]], dtype=torch.uint8))):
+    walk = SimpleNamespace(final_crf=True, volume=confident.volume, masks=walked_masks)
+    stages = {"confident.yaml": confident, "walk.yaml": walk}
+    monkeypatch.setattr(steps, "stage_of", lambda run, data, config, device: stages[config])
+    for folder, array in {
+        "seeds": np.float16([[[[0.1, 0.4, 0.9]]]]),
+        "pseudo_masks/maps": np.float16([[[[0.9, 0.9, 0.1]]]]),
+        "pseudo_masks/walk": np.uint8([[[0, 1, 255]]]),
+    }.items():
         (tmp_path / folder).mkdir(parents=True)
-        np.save(tmp_path / folder / "a.npy", array.numpy())
-    makers = step_masks(WALKED, tmp_path, tmp_path, list(WALKED.steps))
+        np.save(tmp_path / folder / "a.npy", array)
+    makers = step_masks(write_choice(tmp_path, "bes"), tmp_path, ["seed", "walk"])
     found = {row: maker(SimpleNamespace(case="a")).tolist() for row, maker in makers.items()}
     assert found == {
         "class maps, thresholded": [[[0, 1, 1]]],
         "class maps + CRF": [[[0, 0, 1]]],
-        "+ IRNet": [[[1, 1, 0]]],
+        "+ boundary exploration": [[[1, 1, 0]]],
+        "+ boundary exploration + CRF": [[[0, 1, 0]]],
     }
 
 
@@ -109,7 +157,7 @@ def test_all_rows(table):
         "position prior",
         SHUFFLED,
         RANDOM,
-        *REFINED.steps,
+        *REFINED,
         METHOD,
         UNGATED,
         CEILING,
@@ -126,15 +174,78 @@ def test_a_part_of_the_method_beside_another_table(table, whole, tmp_path):
     work, full = table
     (tmp_path / "part").mkdir()
     shutil.copytree(whole.run, tmp_path / "part" / "method")
-    rows = {"until": "refine", "extras": ["random"], "beside": [work]}
+    rows = {"until": "refine", "extras": ["random"], "beside": {"whole": work}}
     part = accuracy(whole.data, whole.bundle, tmp_path / "part", (), settings, "cpu", **rows)
     assert part["base"] == "class maps + CRF"
-    own = ["all background", "brightest blob", "position prior", RANDOM, *REFINED.steps]
-    assert list(part["rows"]) == [*own, *(f"{name} ({work.name})" for name in (*REFINED.steps, METHOD))]
+    own = ["all background", "brightest blob", "position prior", RANDOM, *REFINED]
+    assert list(part["rows"]) == [*own, f"{METHOD} (whole)"]
     for name in own:
         assert part["rows"][name]["patients"] == full["rows"][name]["patients"]
-    assert part["rows"][f"{METHOD} ({work.name})"]["patients"] == full["rows"][METHOD]["patients"]
+    assert part["rows"][f"{METHOD} (whole)"]["patients"] == full["rows"][METHOD]["patients"]
     assert part["rows"]["class maps + CRF"]["classification"]["auc"] is not None
+
+
+@pytest.fixture(scope="module")
+def grown(whole, tmp_path_factory):
+    """The same run with seeds that grow, up to the first network: its work folder and its table."""
+    work = tmp_path_factory.mktemp("grown")
+    settings = Manifest(whole.run).content["overrides"] | {"supervision": "dsrg", "dsrg_epochs": 1}
+    found = accuracy(whole.data, whole.bundle, work, (), settings, "cpu", "dsrg", from_run=whole.run)
+    return work, json.loads(json.dumps(found, allow_nan=False))
+
+
+def test_dsrg_before_its_retraining(whole, grown, files_of):
+    """Its own network's masks, with the classifier's probabilities, beside the steps before it."""
+    work, found = grown
+    assert list(found["rows"]) == ["all background", "brightest blob", "position prior", *REFINED, DSRG]
+    assert found["base"] == DSRG and found["rows"][DSRG]["classification"]["auc"] is not None
+    assert torch.equal(*(weights(file)["bias"] for file in (work / "dsrg/segmenter", work / "method/dsrg")))
+    assert json.loads((work / STEPS_FILE).read_text())[DSRG] == "dsrg/predictions"
+
+
+def weights(folder):
+    state = torch.load(folder / "model.pt", weights_only=True)
+    return {"bias": next(value for name, value in state.items() if name.endswith("bias"))}
+
+
+def test_stages_of_another_run_are_not_run_again(whole, grown):
+    records, before = (Manifest(run).content["stages"] for run in (grown[0] / "method", whole.run))
+    assert list(records) == ["classify", "seed", "refine", "dsrg"]
+    assert all(records[name] == before[name] for name in ("classify", "seed", "refine"))
+    assert set(grown[1]["minutes"]) == set(records)
+
+
+def test_the_curve_of_a_run_that_stopped_before_evaluate(grown):
+    """Without a case's name, as what is committed must be."""
+    curve = grown[1]["label_quality"]
+    assert [row["epoch"] for row in curve["epochs"]] == [0, 1] and curve["cases"] and curve["skipped"] == 0
+    assert "boundary_quality" not in grown[1] and "| epoch | labelled |" in format_table(grown[1])
+
+
+def test_a_folder_without_a_table_is_refused_before_anything_runs(whole, tmp_path):
+    with pytest.raises(InputError, match="no rows of such a table; run `python -m benchmarks accuracy"):
+        accuracy(whole.data, whole.bundle, tmp_path / "work", beside={"x": tmp_path})
+    assert not (tmp_path / "work").exists()
+
+
+def test_steps_that_two_runs_share_stand_once(tmp_path):
+    (tmp_path / STEPS_FILE).write_text(json.dumps({"class maps + CRF": "rows/a", DSRG: "dsrg/predictions"}))
+    assert _steps_of(tmp_path) == {
+        "class maps + CRF": tmp_path / "rows" / "a",
+        DSRG: tmp_path / "dsrg" / "predictions",
+    }
+    here, there = ({"per_case": [{"case": "a", "dice": dice}]} for dice in (0.25, 0.5))
+    rows = {"class maps + CRF": here, DSRG: here}
+    assert _new_rows("no growing", {"class maps + CRF": here, DSRG: there, METHOD: here}, rows) == {
+        "DSRG (no growing)": there,
+        "segmenter (no growing)": here,
+    }
+
+
+def test_folders_by_name():
+    assert named_folders(["no growing=a/b", "c/d"]) == {"no growing": Path("a/b"), "d": Path("c/d")}
+    with pytest.raises(InputError, match="a second folder called b"):
+        named_folders(["b=a", "c/b"])
 
 
 @pytest.mark.parametrize(
@@ -184,7 +295,7 @@ def three_classes(tmp_path_factory, write_films, run_films):
 def test_rows_of_several_classes(three_classes):
     """No row that is made for one class; each score of a row is that of its own masks."""
     root, found = three_classes
-    assert list(found["rows"]) == ["all background", RANDOM, *WALKED.steps, METHOD, UNGATED, CEILING]
+    assert list(found["rows"]) == ["all background", RANDOM, *WALKED, METHOD, UNGATED, CEILING]
     assert "brightest blob" not in found["protocol"]
     truths = {case.case: labels_of(case.truth) for case in PreparedDataset.read(root / "data").test}
     folders = {"all background": "rows/all_background", "+ IRNet": "rows/+_IRNet", METHOD: "method/predictions"}
@@ -207,7 +318,8 @@ def test_the_table_of_several_classes_prints_and_is_small(three_classes):
     miou = found["rows"]["+ IRNet"]["dataset"]["miou"]
     (row,) = [line for line in lines if line.startswith("| + IRNet")]
     assert row.split("|")[-3].strip() == f"{miou:.3f}"
-    assert "(paper)" not in lines[0] and "means over 3 classes" in lines[-1]
+    assert "(paper)" not in lines[0] and any("means over 3 classes" in line for line in lines)
+    assert found["boundary_quality"]["splits"]["test"]["cases"] == 4
     assert found["rows"][METHOD]["classes"]["fluid"].keys() == {"iou", "dice"}
 
 
@@ -217,16 +329,3 @@ def test_the_ceiling_learns_each_true_label(three_classes):
     learnt = np.load(root / "work" / "supervised" / "pseudo_masks" / "walk" / f"{case.case}.npy")
     values = {k + 1 for k, present in enumerate(case.classes) if present}
     assert set(np.unique(learnt)) == {0, *values} and learnt.shape == (1, 32, 32)
-
-
-def test_true_labels_on_the_grid_keep_their_void(three_classes, tmp_path):
-    """Films of 28 x 32 pixels fill the grid of 32 x 32 one to one."""
-    root, _ = three_classes
-    case = PreparedDataset.read(root / "data").training[0]
-    source = nib.load(case.image)
-    labels = np.zeros(source.shape, np.uint8)
-    labels[2:9, 3:8], labels[10:20, 5:9], labels[25:28] = 2, 3, 255
-    nib.save(nib.Nifti1Image(labels, source.affine), tmp_path / "truth.nii.gz")
-    found = _labels_to_grid(replace(case, truth=tmp_path / "truth.nii.gz"), preprocessing_of(root / "work" / "method"))
-    assert found.dtype == np.uint8
-    assert dict(zip(*np.unique(found, return_counts=True), strict=True)) == {0: 32 * 32 - 171, 2: 35, 3: 40, 255: 96}

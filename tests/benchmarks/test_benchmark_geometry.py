@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.geometry import mask_to_grid, mask_to_source
+from benchmarks.geometry import mask_to_source
 from monai_wsss.data import Case
 from monai_wsss.transforms import GridPreprocessing
+from monai_wsss.workflow.truth_on_grid import truth_on_grid
 
 AFFINES = {
     "LPS": np.diag([-1.0, -1.0, 5.0, 1.0]),
@@ -31,7 +32,7 @@ def test_there_and_back(tmp_path: Path, affine: np.ndarray, value: int) -> None:
     nib.save(nib.Nifti1Image(truth, affine), mask)
     preprocess = GridPreprocessing(pixel_spacing=1.0, size=(48, 44))
     case = Case(image=image, case="a", patient="p", classes=(1,), truth=mask)
-    on_grid = mask_to_grid(case, preprocess)
+    on_grid = truth_on_grid(case, preprocess, 1)
     assert on_grid.shape == (3, 48, 44) and on_grid.sum() == 60 and set(np.unique(on_grid)) == {0, 1}
     back = mask_to_source(torch.from_numpy(on_grid), preprocess({"image": str(image)})["image"], preprocess)
     assert np.array_equal(back, truth > 0)

@@ -69,6 +69,57 @@ def test_fill_replaces_only_between_the_marks(tmp_path: Path) -> None:
     assert "OLD" not in filled and fill(filled, tmp_path) == filled
 
 
+def test_a_table_that_is_not_measured_yet_stays(tmp_path: Path) -> None:
+    text = "<!-- table:t -->\nOLD\n<!-- /table -->\n"
+    assert fill(text, tmp_path) == text
+
+
+def curve(epochs: int) -> dict:
+    rows = [
+        {"epoch": epoch, "labelled": 0.5, "precision": None, "recall": 0.25, "iou": 0.125}
+        for epoch in range(1, epochs + 1)
+    ]
+    return {"epochs": rows, "cases": 3, "skipped": 0, "definition": "what it says"}
+
+
+@pytest.mark.parametrize(
+    ("epochs", "shown"),
+    [
+        (0, []),
+        (1, [1]),
+        (3, [1, 2, 3]),
+        (10, list(range(1, 11))),
+        (11, [1, 3, 5, 7, 9, 11]),
+        (20, [*range(1, 20, 2), 20]),
+    ],
+)
+def test_the_curve_of_label_quality_keeps_its_last_epoch(epochs: int, shown: list[int]) -> None:
+    lines = format_table(TABLE | {"label_quality": curve(epochs)}).splitlines()
+    start = lines.index("| epoch | labelled | precision | recall | IoU |")
+    rows = lines[start + 2 : start + 2 + len(shown)]
+    assert rows == [f"| {epoch} | 0.500 | - | 0.250 | 0.125 |" for epoch in shown]
+    assert lines[-2:] == ["", "Growing labels of 3 training cases: what it says."]
+    assert lines[start - 1] == "" and lines[start - 2].endswith("differences are paired.")
+
+
+def test_boundaries_stand_beside_the_outlines_of_the_masks() -> None:
+    found = {
+        "cases": 2,
+        "slices": 9,
+        "boundary": {"precision": 0.5, "recall": 0.25, "max_f": 1 / 3, "threshold": 0.4},
+        "mask_outline": {"precision": None, "recall": 0.0, "f": 0.0},
+    }
+    quality = {"tolerance_pixels": 5.12, "splits": {"test": found}, "skipped": 0, "definition": "what it says"}
+    text = format_table(TABLE | {"boundary_quality": quality, "label_quality": curve(1)})
+    assert text.index("| epoch |") < text.index("| boundaries of |")
+    assert text.splitlines()[-4:] == [
+        "| learnt boundaries, test cases | 9 | 0.500 | 0.250 | 0.333 |",
+        "| pseudo masks, test cases | 9 | - | 0.000 | 0.000 |",
+        "",
+        "Tolerance 5.1 pixels. what it says.",
+    ]
+
+
 @pytest.mark.parametrize("page", [*sorted(ROOT.glob("bundles/*/docs/README.md")), ROOT / "README.md"], ids=str)
 def test_committed_tables_are_those_of_the_json(page: Path) -> None:
     text = page.read_text(encoding="utf-8")

@@ -20,6 +20,10 @@ NETWORKS = [
     ("cxr_pneumothorax_irnet", "deeplab_v3_resnet18", {}),
     ("cxr_pneumothorax_irnet", "deeplab_v3_plus_resnet18", {}),
     ("cxr_pneumothorax_irnet", "unet", NARROW),
+    ("brain_mri_lesion_dsrg", "deeplab_v2_vgg16", {"segmenter_width": 0.0625}),
+    ("brain_mri_lesion_dsrg", "unet", NARROW),
+    ("brain_mri_lesion_bes", "deeplab_v2_vgg16_large_fov", {"segmenter_width": 0.0625}),
+    ("brain_mri_lesion_bes", "deeplab_v2_resnet18", {}),
 ]
 
 each_bundle = pytest.mark.parametrize("bundle", sorted(path.name for path in BUNDLES.iterdir()))
@@ -38,8 +42,8 @@ def config_of(bundle, config):
 
 
 @pytest.fixture
-def run_of(whole, whole_films):
-    return {run.bundle.name: run for run in (whole, whole_films)}
+def run_of(whole, whole_films, whole_dsrg, whole_bes):
+    return {run.bundle.name: run for run in (whole, whole_films, whole_dsrg, whole_bes)}
 
 
 def references(bundle, config, kind):

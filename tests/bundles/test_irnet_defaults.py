@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-CONFIGS = Path(__file__).parents[2] / "bundles" / "cxr_pneumothorax_irnet" / "configs"
+from monai_wsss.workflow import Pipeline
+
+BUNDLE = Path(__file__).parents[2] / "bundles" / "cxr_pneumothorax_irnet"
+CONFIGS = BUNDLE / "configs"
 LOADED = {path.stem: yaml.safe_load(path.read_text()) for path in sorted(CONFIGS.glob("*.yaml"))}
 
 
@@ -31,15 +34,15 @@ LOADED = {path.stem: yaml.safe_load(path.read_text()) for path in sorted(CONFIGS
         ("classify", "classify_weight_decay", 1e-5),
         ("classify", "classify_step_epochs", 5),
         ("classify", "classify_step_factor", 0.1),
-        ("refine", "foreground_threshold", 0.30),  # IRNet's from here on
-        ("refine", "background_threshold", 0.05),
-        ("refine", "crf_confidence", 0.7),
-        ("refine", "crf_sxy_gaussian", 3.0),
-        ("refine", "crf_weight_gaussian", 3.0),
-        ("refine", "crf_sxy_bilateral", 50.0),
-        ("refine", "crf_srgb", 5.0),
-        ("refine", "crf_weight_bilateral", 10.0),
-        ("refine", "crf_iterations", 10),
+        ("confident", "foreground_threshold", 0.30),  # IRNet's from here on
+        ("confident", "background_threshold", 0.05),
+        ("confident", "crf_confidence", 0.7),
+        ("confident", "crf_sxy_gaussian", 3.0),
+        ("confident", "crf_weight_gaussian", 3.0),
+        ("confident", "crf_sxy_bilateral", 50.0),
+        ("confident", "crf_srgb", 5.0),
+        ("confident", "crf_weight_bilateral", 10.0),
+        ("confident", "crf_iterations", 10),
         ("irnet", "irnet_epochs", 10),
         ("irnet", "irnet_batch_size", 24),
         ("irnet", "irnet_learning_rate", 0.1),
@@ -94,5 +97,5 @@ def test_the_bundle_has_its_overlays():
 
 
 def test_the_stages_come_in_the_order_of_their_inputs():
-    order = ["classify", "seed", "refine", "irnet", "walk", "train", "inference", "evaluate"]
-    assert [stage["config"] for stage in LOADED["pipeline"]["stages"]] == [f"{name}.yaml" for name in order]
+    order = ["classify", "seed", "confident", "irnet", "walk", "train", "infer", "evaluate"]
+    assert [stage["name"] for stage in Pipeline(str(BUNDLE), "data", "run").stages] == order

@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-CONFIGS = Path(__file__).parents[2] / "bundles" / "brain_mri_lesion_mixed_unet" / "configs"
+from monai_wsss.workflow import Pipeline
+
+BUNDLE = Path(__file__).parents[2] / "bundles" / "brain_mri_lesion_mixed_unet"
+CONFIGS = BUNDLE / "configs"
 STAGES = {path.stem: yaml.safe_load(path.read_text()) for path in sorted(CONFIGS.glob("*.yaml"))}
 
 
@@ -61,4 +64,5 @@ def test_the_bundle_has_its_overlays():
 
 def test_the_stages_come_in_the_order_of_their_inputs():
     order = ["classify", "seed", "refine", "train", "inference", "evaluate"]
-    assert [stage["config"] for stage in STAGES["pipeline"]["stages"]] == [f"{name}.yaml" for name in order]
+    stages = Pipeline(str(BUNDLE), "data", "run").stages
+    assert [stage["config"] for stage in stages] == [f"{name}.yaml" for name in order]

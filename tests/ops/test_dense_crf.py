@@ -85,6 +85,29 @@ def test_mean_field_by_hand(weights, iterations, expected):
     torch.testing.assert_close(posterior[:, 1], torch.full((1, 4, 5), expected), atol=2e-5, rtol=0)
 
 
+@pytest.mark.parametrize(
+    ("iterations", "expected"),
+    [
+        # Q_1 / Q_0 = exp(.6 - .4 + w (Q_1 - Q_0)), with w = 3
+        (0, 0.549834),  # e^.2 = 1.221403 -> 1.221403 / 2.221403
+        (1, 0.622225),  # exp(.2 + 3 x .099668) = 1.647080 -> 1.647080 / 2.647080
+    ],
+)
+def test_probability_as_unary_by_hand(iterations, expected):
+    pytest.importorskip("pydensecrf")
+    probability = torch.tensor([0.4, 0.6]).reshape(1, 2, 1, 1).expand(1, 2, 4, 5)
+    posterior = dense_crf(
+        probability,
+        torch.full((1, 1, 4, 5), 0.5),
+        weight_gaussian=1.0,
+        weight_bilateral=2.0,
+        iterations=iterations,
+        unary="probability",
+        **UNIFORM,
+    )
+    torch.testing.assert_close(posterior[:, 1], torch.full((1, 4, 5), expected), atol=2e-5, rtol=0)
+
+
 class TestBehaviour:
     @pytest.fixture(autouse=True)
     def _needs_pydensecrf(self):
@@ -95,6 +118,11 @@ class TestBehaviour:
         before, after = probability.argmax(dim=1)[0], dense_crf(probability, image).argmax(dim=1)[0]
         assert (before.bool() ^ disc()).sum() > 50
         assert (after.bool() ^ disc()).sum() <= 2
+
+    def test_probability_as_unary_is_its_softmax_as_probability(self, scene):
+        probability, image = scene
+        soft = dense_crf(probability.softmax(dim=1), image)  # log softmax P is P, but for a shift of each pixel
+        torch.testing.assert_close(dense_crf(probability, image, unary="probability"), soft, atol=1e-4, rtol=0)
 
     def test_is_a_distribution(self, scene):
         posterior = dense_crf(*scene)
@@ -168,6 +196,7 @@ def test_missing_pydensecrf_says_what_to_install(scene, monkeypatch):
         ({"sxy_bilateral": float("nan")}, "widths"),
         ({"weight_bilateral": -1.0}, "weights"),
         ({"iterations": -1}, "iterations"),
+        ({"unary": "logits"}, "unary"),
         ({"image": torch.full((1, 1, 24, 32), 128.0)}, "image must be in"),
         ({"image": torch.full((1, 1, 24, 32), float("nan"))}, "image must be in"),
         ({"probability": torch.full((1, 2, 24, 32), -2.0)}, "probability must be in"),  # logits, say

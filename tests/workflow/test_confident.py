@@ -7,8 +7,8 @@ import torch
 from monai_wsss.ops.confident_labels import confident_labels
 from monai_wsss.transforms import GridPreprocessing
 from monai_wsss.workflow import crf_labels
-from monai_wsss.workflow.refine import RefineStage
 from monai_wsss.workflow.confident import ConfidentMaskStage
+from monai_wsss.workflow.refine import RefineStage
 
 CRF = {
     "crf_confidence": 0.7,

@@ -104,4 +104,4 @@ def test_masks_of_infer_are_found_by_the_key_beside_them(simple):
 def test_more_labels_than_a_label_map_holds_are_refused(simple):
     pred, truth, _ = simple
     with pytest.raises(InputError, match="255 labels; label maps hold at most 254, because 255 is void"):
-        evaluate(pred, truth, labels=[f"c{k}" for k in range(255)])
+        evaluate(pred, truth, None, labels=[f"c{k}" for k in range(255)])

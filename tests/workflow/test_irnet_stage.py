@@ -3,31 +3,17 @@
 import numpy as np
 import pytest
 import torch
+from confident_cases import Backbone, write_confident
 from monai.transforms import Compose, RandFlipd
 from monai.utils import set_determinism
 
-from monai_wsss.engines import ResumableCheckpoint, load_weights, save_weights
+from monai_wsss.engines import ResumableCheckpoint, load_weights
 from monai_wsss.errors import InputError
 from monai_wsss.losses.affinity import AffinityLoss
 from monai_wsss.networks.nets.irnet import IRNet
 from monai_wsss.transforms import GridPreprocessing
 from monai_wsss.workflow.irnet import GridLoss, IRNetStage
 from monai_wsss.workflow.tracking import Tracker
-
-
-class Backbone(torch.nn.Module):
-    """Five levels of strides 2, 4, 8, 8 and 8, four channels each."""
-
-    level_channels = (4, 4, 4, 4, 4)
-
-    def __init__(self):
-        super().__init__()
-        self.convs = torch.nn.ModuleList(
-            [torch.nn.Conv2d(1 if i == 0 else 4, 4, 3, 2 if i < 3 else 1, 1) for i in range(5)]
-        )
-
-    def levels(self, x):
-        return [x := conv(x).relu() for conv in self.convs]
 
 
 def make_network(seed=0):
@@ -65,20 +51,8 @@ def stage(place, write_cached, tmp_path):
         return IRNetStage(network or make_network(), Compose([transform]), **settings, labels=["a"], **place)
 
     def write(options=None, **splits):
-        rng = np.random.default_rng(0)
-        given = {}
-        for split, cases in splits.items():
-            given[split] = {
-                name: (rng.normal(size=(len(kinds), 1, 16, 16)), rows) for name, (rows, kinds) in cases.items()
-            }
-            for name, (_, kinds) in cases.items():
-                path = tmp_path / "run" / "confident_masks" / f"{name}.npy"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                np.save(path, np.stack([draw(kind) for kind in kinds]))
-        write_cached("a", **given)
-        set_determinism(seed=1)
-        save_weights(Backbone(), tmp_path / "run" / "classifier" / "model.pt")
-        set_determinism(seed=None)
+        drawn = {s: {n: (rows, [draw(k) for k in kinds]) for n, (rows, kinds) in c.items()} for s, c in splits.items()}
+        write_confident(tmp_path / "run", write_cached, "a", drawn)
         return make(**options or {})
 
     write.again = make
@@ -214,10 +188,10 @@ def test_other_backbone_weights_are_an_input(stage, tmp_path):
 
 
 def test_the_backbone_is_taken_from_the_file_that_is_given(stage, tmp_path, monkeypatch):
-    from monai_wsss.workflow import irnet
+    from monai_wsss.workflow import boundary_stage
 
     given = []
-    monkeypatch.setattr(irnet, "load_backbone", lambda network, path: given.append((network, path)))
+    monkeypatch.setattr(boundary_stage, "load_backbone", lambda network, path: given.append((network, path)))
     stage_ = stage({"backbone_weights": "trunk.pt", "epochs": 1}, **FILMS)
     before = {name: value.clone() for name, value in stage_.network.backbone.state_dict().items()}
     train(stage_)

@@ -74,7 +74,8 @@ def test_other_folders_and_ignored_pixels(items, place, tmp_path, grid):
             mask[0, 3], mask[1, 3], mask[2], mask[4, 3] = 255, 255, 255, 255
         (tmp_path / "run" / "pseudo_masks" / "walk").mkdir(exist_ok=True)
         np.save(tmp_path / "run" / "pseudo_masks" / "walk" / f"{case}.npy", mask)
-    found = pseudo_mask_items(place["dataset_dir"], place["output_dir"], "training", grid, folders=["pseudo_masks/walk"])
+    where = (place["dataset_dir"], place["output_dir"], "training", grid)
+    found = pseudo_mask_items(*where, folders=["pseudo_masks/walk"])
     assert names(found) == [("c", 0), ("c", 4), ("d", 0)]
     assert found[0].keys() == {"image", "label", "classes", "case", "slice"}
     assert found[0]["label"][0][0].endswith("pseudo_masks/walk/c.npy") and len(found[0]["label"]) == 1
@@ -102,7 +103,7 @@ def test_the_draw_is_the_seeds(items, place, grid):
 
 
 def test_a_split_without_a_mask_on_a_positive_is_refused(items):
-    with pytest.raises(InputError, match="no positive slice of validation has a mask in pseudo_masks/refined, pseudo_masks/crf"):
+    with pytest.raises(InputError, match="no positive slice of validation has a mask in pseudo_masks/refined, pseudo"):
         items({"c": ([[1, 0], [0, 0]], [1])}, split="validation")
 
 

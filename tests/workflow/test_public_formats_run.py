@@ -1,4 +1,4 @@
-"""Public data sets as they are distributed, through the whole chest X-ray bundle."""
+"""Public data sets as they are distributed, through whole bundles."""
 
 import csv
 import json
@@ -7,8 +7,11 @@ from types import SimpleNamespace
 import nibabel as nib
 import numpy as np
 import pytest
+from coco_folder import CATEGORIES, write_coco
+from coco_folder import VAL as COCO_VAL
 from PIL import Image
 from siim_acr_files import draw, encode, uid, write_film, write_siim_acr
+from tiny_bundles import BES_BUNDLE, DSRG_BUNDLE, GROWING_SETTINGS
 from voc_folder import VAL, annotation, write_voc
 
 from monai_wsss.data import PreparedDataset
@@ -31,6 +34,10 @@ VOC_SETTINGS = {
     "train_batch_size": 4,
     "train_epochs": 1,
 }
+
+
+# In colour and with the size of each picture its own, both set by the overlays.
+PICTURE_SETTINGS = {k: v for k, v in GROWING_SETTINGS.items() if k not in ("pixel_spacing", "infer_gate_probability")}
 
 
 def add_all_classes(root):
@@ -104,6 +111,39 @@ def test_voc_scores_leave_void_out(voc):
     assert found["dataset"]["pixel_accuracy"] == pytest.approx((true == mask).mean())
     assert found["classes"]["person"]["dataset"]["iou"] == pytest.approx(iou[15])
     assert found["counts"]["skipped"] == 0 and found["counts"]["missing"] == 0
+
+
+@pytest.mark.parametrize("bundle", [DSRG_BUNDLE, BES_BUNDLE], ids=lambda path: path.name)
+def test_voc_in_the_bundles_of_dsrg_and_bes(bundle, voc, run_bundle, tmp_path):
+    records = run_bundle(bundle, voc.data, tmp_path / "run", PICTURE_SETTINGS, overlays=["voc"])
+    assert {record["status"] for record in records.values()} == {"done"}
+    check_geometry(tmp_path / "run", voc.data)
+    masks = "pseudo_masks/refined" if bundle == DSRG_BUNDLE else "pseudo_masks/walk"
+    for case in PreparedDataset.read(voc.data).training:
+        seeds = np.load(tmp_path / "run" / "seeds" / f"{case.case}.npy")
+        assert seeds.shape == (1, 20, 32, 32) and not seeds[0, np.array(case.classes) == 0].any()
+        found = set(np.unique(np.load(tmp_path / "run" / masks / f"{case.case}.npy")).tolist()) - {0, 255}
+        assert found <= {k + 1 for k in range(20) if case.classes[k]}
+    assert scores_of(tmp_path / "run")["labels"] == list(CLASSES)
+    infer = (tmp_path / "run" / "bundle" / "configs" / "inference.yaml").read_text()
+    assert "\nin_channels: 3 " in infer and "\ninfer_gate_probability: 0.0 " in infer
+
+
+def test_coco_in_the_dsrg_bundle(tmp_path, run_bundle):
+    """Crowds, pictures of nothing, and a class within another; nothing is void."""
+    write_coco(tmp_path / "coco")
+    grid = GridPreprocessing(pixel_spacing=None, size=(32, 32), channels=3)
+    prepare_format("coco", tmp_path / "coco", None, tmp_path / "data", keep_names=True, preprocessing=grid)
+    settings = {name: value for name, value in PICTURE_SETTINGS.items() if name != "dsrg_epochs"}
+    records = run_bundle(DSRG_BUNDLE, tmp_path / "data", tmp_path / "run", settings, overlays=["coco"])
+    assert {record["status"] for record in records.values()} == {"done"}
+    check_geometry(tmp_path / "run", tmp_path / "data")
+    found = scores_of(tmp_path / "run")
+    assert found["labels"] == list(CATEGORIES.values()) and found["counts"]["skipped"] == 0
+    cases = PreparedDataset.read(tmp_path / "data").test
+    assert [row["case"] for row in found["per_case"]] == sorted(case.case for case in cases)
+    assert len(cases) == len(COCO_VAL) and set(found["classes"]) == set(CATEGORIES.values())
+    assert [path.name for path in sorted((tmp_path / "run/dsrg/supervision").iterdir())] == ["0000", "0001", "0002"]
 
 
 def test_a_voc_folder_without_pictures_of_a_class_is_refused_by_its_name(tmp_path, run_film_bundle):

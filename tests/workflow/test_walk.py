@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from confident_cases import Backbone
 from torch.nn import functional as F
 
 from monai_wsss.data import PreparedDataset
 from monai_wsss.engines import save_weights
 from monai_wsss.errors import InputError
+from monai_wsss.networks.nets.benet import BENet
+from monai_wsss.networks.nets.irnet import IRNet
 from monai_wsss.transforms import GridPreprocessing
 from monai_wsss.workflow import walk
 from monai_wsss.workflow.walk import WalkStage
@@ -58,7 +61,7 @@ def stage(place, write_cached, tmp_path):
             for name, (_, maps) in cases.items():
                 np.save(tmp_path / "run" / "seeds" / f"{name}.npy", np.asarray(maps).astype(np.float16))
             written.update(names=names)
-        save_weights(network, tmp_path / "run" / "irnet" / "model.pt")
+        save_weights(network, tmp_path / "run" / settings.get("boundary", "irnet") / "model.pt")
         stage_ = WalkStage(network, **CRF | settings, labels=written["names"], **place)
         stage_.counts = stage_.work(None)
         return stage_
@@ -72,6 +75,10 @@ def masks(stage_, name="c"):
 
 def maps_of(stage_, name="c"):
     return np.load(stage_.folder / "maps" / f"{name}.npy")
+
+
+def boundaries(stage_, name="c"):
+    return np.load(stage_.folder / "boundary" / f"{name}.npy")
 
 
 def wall(depth=1):
@@ -135,6 +142,53 @@ def test_slices_without_a_map_stay_background_and_are_not_walked(stage, monkeypa
     assert stage_.counts["slices"] == 6 and stage_.counts["slices_with_maps"] == 2
 
 
+def test_boundaries_are_written_on_the_grid_of_stride_four(stage):
+    """The wall is the grid's column 4: sigmoid(10) there, sigmoid(-10) elsewhere; 0 in slices without a class map."""
+    maps = np.concatenate([seeds((0, 8, 4, 1.0)), seeds()])
+    stage_ = stage({"c": (wall(2), maps), "d": (wall(), seeds())})
+    found = boundaries(stage_)
+    assert found.dtype == np.float16 and found.shape == (2, 8, 8)
+    assert found[0, 3] == pytest.approx([4.54e-5] * 4 + [1.0] + [4.54e-5] * 3, abs=1e-6)
+    assert not found[1].any() and boundaries(stage_, "d").shape == (1, 8, 8) and not boundaries(stage_, "d").any()
+
+
+@pytest.mark.parametrize(("multiply_edge", "reached"), [(True, False), (False, True)])
+def test_whether_the_walk_starts_on_boundaries(stage, multiply_edge, reached):
+    """A seed on the wall itself: multiplied by 1 - boundary nothing is left of it, else it stays there."""
+    stage_ = stage({"c": (np.full((1, 32, 32), 3.0), seeds((0, 8, 4, 1.0)))}, multiply_edge=multiply_edge)
+    assert masks(stage_)[0, 8:12, 4:8].any() == reached and not masks(stage_)[0, 20:].any()
+
+
+@pytest.mark.parametrize("boundary", ["irnet", "bes"])
+def test_weights_are_of_the_boundary_network_that_is_named(stage, tmp_path, boundary):
+    cases = {"c": (wall(), seeds((0, 8, 4, 1.0)))}
+    other, blind = {"irnet": "bes", "bes": "irnet"}[boundary], Bright()
+    torch.nn.init.zeros_(blind.weight)  # sees no wall
+    save_weights(blind, tmp_path / "run" / other / "model.pt")
+    stage_ = stage(cases, boundary=boundary)
+    assert stage_._inputs().keys() == {"dataset", "seeds", boundary}
+    assert not masks(stage_)[0, :, 17:].any()
+    (tmp_path / "run" / boundary / "model.pt").unlink()
+    (tmp_path / "run" / boundary).rmdir()
+    with pytest.raises(InputError, match=f"run the stage that writes {boundary} first"):
+        stage_.run()
+
+
+def test_benet_and_irnet_are_walked_alike(stage):
+    """The same boundary branch gives the same files, whichever network it is part of."""
+    torch.manual_seed(0)
+    irnet = IRNet(Backbone(), boundary_channels=4, displacement_channels=32).eval()
+    benet = BENet(Backbone(), boundary_channels=4).eval()
+    benet.load_state_dict({name: irnet.state_dict()[name] for name in benet.state_dict()})
+    cases = {"c": (np.random.default_rng(0).normal(size=(1, 32, 32)), seeds((0, 8, 4, 1.0)))}
+    found = []
+    for network, boundary in ((irnet, "irnet"), (benet, "bes")):
+        stage_ = stage(cases, network, boundary=boundary)
+        found.append((masks(stage_), maps_of(stage_), boundaries(stage_)))
+    assert all(np.array_equal(one, two) for one, two in zip(*found, strict=True))
+    assert found[0][2].std() > 0 and found[0][1].any()
+
+
 def test_a_seed_on_a_boundary_alone_is_nothing_not_noise(stage):
     """x_0 = M (1 - boundary) is 0 there; what is left must not be divided up to 1."""
     stage_ = stage({"c": (np.full((1, 32, 32), 3.0), seeds((0, 8, 4, 1.0)))})
@@ -154,11 +208,16 @@ class TestAnySize:
         # as above: cell 2 ends at pixel 9.5, the wall's cell is at 13.5
         assert found.shape == (2, 30, 25) and not found[0].any()
         assert (found[1, :, :13] == 1).all() and not found[1, :, 13:].any()
+        assert boundaries(stage_).shape == (2, 8, 7)
 
     def test_boundaries_are_averaged_with_those_of_the_film_mirrored_sideways(self, stage):
         network = Bright()
         stage({"c": (np.zeros((1, 32, 32)), np.ones((1, 1, 32, 32)))}, network, inside_body=False)
         assert network.axes == {(True, 0)}  # the first axis is the patient's left
+
+
+def written(stage_, name):
+    return masks(stage_, name), maps_of(stage_, name), boundaries(stage_, name)
 
 
 @pytest.fixture
@@ -173,15 +232,16 @@ def test_neither_batch_size_nor_the_order_of_cases_matters(stage, many, monkeypa
     found = {}
     for size in (1, 3, 100):
         stage_ = stage(many, batch_size=size, exp_times=4)
-        found[size] = {name: (masks(stage_, name), maps_of(stage_, name)) for name in many}
+        found[size] = {name: written(stage_, name) for name in many}
     cases = stage_.dataset.cases()
     monkeypatch.setattr(PreparedDataset, "cases", lambda *_: cases[::-1])
     stage_ = stage(many, batch_size=3, exp_times=4)
-    found["reversed"] = {name: (masks(stage_, name), maps_of(stage_, name)) for name in many}
+    found["reversed"] = {name: written(stage_, name) for name in many}
     for other in found.values():
         for name in many:
             assert np.array_equal(other[name][0], found[1][name][0]) and found[1][name][0].any()
             assert np.allclose(other[name][1], found[1][name][1], atol=1e-3)
+            assert np.allclose(other[name][2], found[1][name][2], atol=1e-3) and found[1][name][2].any()
 
 
 def test_small_weak_regions_become_background(stage):
@@ -207,7 +267,11 @@ def test_the_last_crf_follows_the_image(stage, final):
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"normalise": "volume"}, "normalise must be class or image, got volume"), ({"threshold": 0.0}, "above 0")],
+    [
+        ({"normalise": "volume"}, "normalise must be class or image, got volume"),
+        ({"threshold": 0.0}, "above 0"),
+        ({"boundary": "edges"}, "boundary must be irnet or bes, got edges"),
+    ],
 )
 def test_bad_values_are_named(stage, settings, message):
     with pytest.raises(ValueError, match=message):

@@ -10,7 +10,7 @@ import pytest
 from monai_wsss.data import PreparedDataset
 from monai_wsss.errors import InputError
 
-STAGES = ["classify", "seed", "refine", "irnet", "walk", "train", "infer", "evaluate"]
+STAGES = ["classify", "seed", "confident", "irnet", "walk", "train", "infer", "evaluate"]
 LEARNED = ("classifier", "seeds", "confident_masks", "irnet", "pseudo_masks", "segmenter", "predictions")
 
 
