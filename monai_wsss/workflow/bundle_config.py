@@ -1,14 +1,17 @@
 """What a bundle's configs say: the effective config of the running workflow, and the ids a bundle knows."""
 
+import copy
 import hashlib
 import inspect
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import yaml
-from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle import ConfigWorkflow
+from monai.utils import CheckKeyDuplicatesYamlLoader
 
 from monai_wsss.errors import InputError
 
@@ -49,9 +52,15 @@ def load_config(path: Path) -> dict[str, Any]:
         InputError: not readable as YAML.
     """
     try:
-        return ConfigParser.load_config_file(str(path)) or {}
+        return copy.deepcopy(_parsed(path.read_text(encoding="utf-8")))
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str) -> dict[str, Any]:
+    """Parsed once for each text: a run asks each of its bundle's configs several times, and PyYAML takes its time."""
+    return yaml.load(text, CheckKeyDuplicatesYamlLoader) or {}
 
 
 def is_stage_config(config: Mapping[str, Any]) -> bool:
