@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from monai_wsss.data import write_array
 from monai_wsss.losses.dsrg import DSRGLoss
+from monai_wsss.losses.label_grid import labels_on_grid
 
 _IGNORE = 255
 
@@ -74,11 +75,16 @@ class SupervisionSnapshots:
             loss.grow = False
         for case in self.cases:
             images, labels = self.read(case)
+            unlabelled = (labels == _IGNORE).flatten(1)
+            grows = unlabelled.any(dim=1) & ~unlabelled.all(dim=1)  # others stay, whatever the network says
+            grows[0] = True  # tells the size of the grid
             parts = [
-                supervision_labels(self.network, loss, image.to(self.device), label.to(self.device)).cpu()
-                for image, label in zip(images.split(self.batch_size), labels.split(self.batch_size), strict=True)
+                supervision_labels(self.network, loss, images[rows].to(self.device), labels[rows].to(self.device)).cpu()
+                for rows in grows.nonzero().flatten().split(self.batch_size)
             ]
-            write_array(self.folder / f"{epoch:04d}" / f"{case}.npy", torch.cat(parts).numpy())
+            found = labels_on_grid(labels, parts[0].shape[1:])[:, 0]
+            found[grows] = torch.cat(parts)
+            write_array(self.folder / f"{epoch:04d}" / f"{case}.npy", found.numpy())
 
 
 @torch.no_grad()

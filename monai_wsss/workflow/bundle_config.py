@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 from monai.bundle import ConfigWorkflow
-from monai.utils import CheckKeyDuplicatesYamlLoader
+from monai.utils.misc import CheckKeyDuplicatesYamlLoader
 
 from monai_wsss.errors import InputError
 
