@@ -137,6 +137,18 @@ def _grid(table: Mapping[str, Any]) -> str:
     return "\n".join([*lines, "", note])
 
 
+def _mask_quality(quality: Mapping[str, Any]) -> str:
+    """What the segmenters learnt from, on training cases, as the papers' tables on "train" have it."""
+    lines = [
+        "| masks of training cases | labelled | precision | recall | IoU | mIoU with background |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, row in quality["masks"].items():
+        values = " | ".join(_number(row[score]) for score in ("labelled", "precision", "recall", "iou"))
+        lines.append(f"| `{name}` | {values} | {_number(row['with_background']['iou'])} |")
+    return "\n".join([*lines, "", f"{quality['cases']} training cases: {quality['definition']}."])
+
+
 def _label_quality(quality: Mapping[str, Any]) -> str:
     """Ten epochs or so, the last among them."""
     epochs = quality["epochs"]
@@ -146,7 +158,7 @@ def _label_quality(quality: Mapping[str, Any]) -> str:
     for row in shown:
         values = " | ".join(_number(row[name]) for name in ("labelled", "precision", "recall", "iou"))
         lines.append(f"| {row['epoch']} | {values} |")
-    return "\n".join([*lines, "", f"Growing labels of {quality['cases']} training cases: {quality['definition']}."])
+    return "\n".join([*lines, "", f"Growing labels of {quality['cases']} training cases, scored as the masks above."])
 
 
 def _boundary_quality(quality: Mapping[str, Any]) -> str:
@@ -216,6 +228,7 @@ def _interval(score: Mapping[str, Any], sign: str = "") -> str:
 
 
 _QUALITY = {
+    "mask_quality": _mask_quality,
     "label_quality": _label_quality,
     "boundary_quality": _boundary_quality,
 }  # further tables of an accuracy table

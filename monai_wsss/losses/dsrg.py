@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from monai_wsss.losses.balanced_seeding import BalancedSeedingLoss
 from monai_wsss.losses.constrain_to_boundary import ConstrainToBoundaryLoss
+from monai_wsss.losses.label_grid import labels_on_grid
 from monai_wsss.ops.dense_crf import dense_crf
 from monai_wsss.ops.region_growing import GrowingRule, grow_seeds, one_hot_seeds
 
@@ -113,7 +114,13 @@ class DSRGLoss(nn.Module):
         """
         logits, labels, image = (x.as_subclass(Tensor) for x in (logits, *target))
         probability = self._probability(logits, labels, image)
-        posterior = self._posterior(probability, image) if self.boundary_weight or self._grows_on_crf else None
+        posterior = None
+        if self.boundary_weight or self._grows_on_crf:
+            if not bool(
+                torch.isfinite(probability).all()
+            ):  # a CRF would refuse it; the scaler of AMP skips such a step
+                return probability.sum() * torch.nan
+            posterior = self._posterior(probability, image)
         floored = _floor(probability)
         loss = self.seeding(floored.log(), self._grown(probability, posterior, labels))
         if posterior is not None and self.boundary_weight:
@@ -160,7 +167,7 @@ class DSRGLoss(nn.Module):
     @torch.no_grad()
     def _grown(self, probability: Tensor, posterior: Tensor | None, labels: Tensor) -> Tensor:
         """Seeds on the network's grid, grown as the options say."""
-        grid = F.interpolate(labels.float(), probability.shape[2:], mode="nearest-exact").long()
+        grid = labels_on_grid(labels, probability.shape[2:]).long()
         seeds = one_hot_seeds(grid, probability.shape[1])
         if not self.grow:
             return seeds

@@ -1,6 +1,7 @@
 """Seeded region growing: seeds take the confident unlabelled pixels that touch them."""
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 from monai_wsss.ops.pair_paths import pair_paths, pair_view
 
 _IGNORE = 255
+_ISOTROPIC = 1.01  # largest ratio of two spacings that count as equal
 
 GrowingRule = Literal["paper", "reference_code"]
 
@@ -21,7 +23,7 @@ def grow_seeds(
     rule: GrowingRule = "paper",
     grow_foreground: bool = True,
     grow_background: bool = True,
-    in_plane: bool = False,
+    spacing: Sequence[float] | None = None,
 ) -> Tensor:
     """Grow the seeds of each class over the connected pixels that the network is sure of.
 
@@ -35,7 +37,8 @@ def grow_seeds(
     this map that holds a seed of the class, less the pixels that are seeds of exactly one class, another one. So a
     region may run through another class's seeds, and a pixel that is a seed of several classes may get one more.
 
-    Neighbours are the 8 around a pixel, in 3D the 26. An image without a seed of a class grows none of it.
+    Neighbours are the 8 around a pixel; in 3D those of its plane, or all 26 where the spacing is isotropic. An image
+    without a seed of a class grows none of it.
 
     Args:
         seeds: S, ``(B, L, *S)`` bool, 2D or 3D, background first; a pixel may be a seed of several classes or of none.
@@ -45,7 +48,8 @@ def grow_seeds(
         rule: which rule decides.
         grow_foreground: False leaves the classes at their seeds, as an infinite theta.
         grow_background: False leaves background at its seeds.
-        in_plane: connect 3D pixels only within the planes of the last two axes.
+        spacing: mm a pixel along each axis, in 3D; None, as a spacing that differs by more than 1 %, connects pixels
+            within the planes of the last two axes alone.
 
     Returns:
         Grown seeds ``(B, L, *S)``, bool; they contain the seeds. No gradient.
@@ -69,6 +73,9 @@ def grow_seeds(
     scores = probability.detach().to(torch.promote_types(probability.dtype, torch.float32))
     thresholds = scores.new_full((seeds.shape[1],), foreground if grow_foreground else math.inf)
     thresholds[0] = background if grow_background else math.inf
+    if spacing is not None and (len(spacing) != seeds.ndim - 2 or not all(0 < s < math.inf for s in spacing)):
+        raise ValueError(f"spacing must be {seeds.ndim - 2} lengths > 0, got {spacing}.")
+    in_plane = spacing is None or max(spacing) > _ISOTROPIC * min(spacing)
     grow = _grow_paper if rule == "paper" else _grow_reference_code
     return grow(seeds, scores, thresholds, in_plane)
 

@@ -10,8 +10,6 @@ from torch import Tensor
 from monai_wsss.ops import body_mask, dense_crf, label_unary, threshold_labels
 from monai_wsss.workflow.cached_stage import CachedStage
 
-_IGNORE = 255
-
 
 @dataclass(frozen=True)
 class CRFLabels:
@@ -41,19 +39,16 @@ class CRFLabels:
         Only the labels present in a slice enter its CRF.
 
         Args:
-            labels: 0 background, k + 1 class k, 255 unknown, uint8 `(D, 1, H, W)`.
+            labels: 0 background, k + 1 class k, uint8 `(D, 1, H, W)`.
             volume: preprocessed images `(D, C, H, W)`.
         """
         settings = asdict(self)
         confidence = settings.pop("confidence")
         image = (volume - volume.min()) / (volume.max() - volume.min()).clamp(min=1e-6)
         masks = torch.zeros_like(labels)
-        lesion = (labels > 0) & (labels < _IGNORE)
-        for index in lesion.flatten(1).any(dim=1).nonzero().flatten().tolist():
+        for index in labels.flatten(1).any(dim=1).nonzero().flatten().tolist():
             present = torch.unique(torch.cat([torch.zeros(1, dtype=labels.dtype), labels[index].flatten()]))
-            present = present[present != _IGNORE]
             compact = torch.searchsorted(present, labels[index]).to(torch.uint8)
-            compact[labels[index] == _IGNORE] = _IGNORE
             unary = label_unary(compact[None], len(present), confidence)
             posterior = dense_crf(unary, image[index : index + 1], **settings)
             masks[index] = present[posterior.argmax(dim=1)]
@@ -110,7 +105,10 @@ class CRFStage(CachedStage):
 
     def body(self, volume: Tensor) -> Tensor:
         """Where the body is, bool `(D, 1, H, W)`, of a volume `(D, C, H, W)`; everywhere if no body is looked for."""
-        if not self.inside_body:
-            return torch.ones_like(volume[:, :1], dtype=torch.bool)
-        inside = body_mask(volume.mean(dim=1, keepdim=True).movedim(0, -1)[None])  # (1, 1, H, W, D)
-        return inside[0].movedim(-1, 0)
+        return body_of(volume) if self.inside_body else torch.ones_like(volume[:, :1], dtype=torch.bool)
+
+
+def body_of(volume: Tensor) -> Tensor:
+    """Mask of the body, bool `(D, 1, H, W)`, of a volume `(D, C, H, W)`."""
+    inside = body_mask(volume.mean(dim=1, keepdim=True).movedim(0, -1)[None])  # (1, 1, H, W, D)
+    return inside[0].movedim(-1, 0).bool()

@@ -1,17 +1,19 @@
 """dsrg: train a segmenter on seeds that grow while it learns."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from ignite.metrics import Loss
 from monai.data import DataLoader, Dataset
 from monai.transforms import Compose, Transform
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from monai_wsss.data import Case
+from monai_wsss.data import Case, write_array
 from monai_wsss.data.presence import is_absent, is_present
 from monai_wsss.engines import (
     label_map,
@@ -26,13 +28,19 @@ from monai_wsss.engines import (
 from monai_wsss.engines.optimizer import OPTIMIZERS, SCHEDULES
 from monai_wsss.engines.supervision_snapshots import SupervisionSnapshots, supervision_labels
 from monai_wsss.losses.dsrg import DSRGLoss
+from monai_wsss.losses.label_grid import labels_on_grid
 from monai_wsss.networks import with_backbone
 from monai_wsss.transforms import LoadSliced
 from monai_wsss.workflow.cached_stage import CachedStage
+from monai_wsss.workflow.crf_labels import body_of
 from monai_wsss.workflow.pictures import picture_slices, save_panel
-from monai_wsss.workflow.pseudo_mask_items import pseudo_mask_items
+from monai_wsss.workflow.pseudo_mask_items import has_lesion, pseudo_mask_items
+from monai_wsss.workflow.seed_labels import seed_labels
 from monai_wsss.workflow.tracking import Tracker
 
+logger = logging.getLogger(__name__)
+
+_SEEDS = "dsrg/seeds"
 _IGNORE = 255
 _NEW = "last"  # the layers of DeepLab-v2 that no backbone's file holds
 _PROBE = 64  # pixels, the side of the image that shows a network's channels
@@ -41,10 +49,11 @@ _PROBE = 64  # pixels, the side of the image that shows a network's channels
 class DSRGStage(CachedStage):
     """Trains a segmenter by DSRG's loss; seeds are pseudo masks with unlabelled pixels (255). Writes `dsrg/model.pt`.
 
-    Kept are the weights of the last epoch, as in the paper. `supervision/<epoch, 4 digits>/<case>.npy` shows what the
-    loss learns from in some training cases, uint8 `(D, h, w)` on the network's grid: 0 background, k + 1 class k, 255
-    unlabelled; see `SupervisionSnapshots`. A slice that is labelled neither present for a class nor absent for all is
-    255 there.
+    The seeds are written to `seeds/<case>.npy`, see `seed_labels`. A positive slice whose lesion seeds fall between the
+    cells of the network's grid would teach background, and is left out. Kept are the weights of the last epoch, as in
+    the paper. `supervision/<epoch, 4 digits>/<case>.npy` shows what the loss learns from in some training cases, uint8
+    `(D, h, w)` on the network's grid: 0 background, k + 1 class k, 255 unlabelled; see `SupervisionSnapshots`. A slice
+    that is labelled neither present for a class nor absent for all is 255 there.
 
     Args:
         network: segmenter with a softmax head of K + 1 channels.
@@ -52,7 +61,10 @@ class DSRGStage(CachedStage):
         loss: `DSRGLoss`.
         epochs: passes over the training slices.
         batch_size: slices a step.
-        seeds: folder of the run that holds the seeds.
+        masks: folder of the run that holds the pseudo masks.
+        background: a pixel of the body stays a background seed if all its class maps are below this, in (0, 1]; the
+            rest of the background is unlabelled, so that seeds can grow. None takes the masks as they are.
+        inside_body: look for the body, where the preprocessing does; else all of the image is body.
         learning_rate: at the start of the schedule.
         optimizer: `adam`, `radam` or `sgd`.
         momentum: of SGD.
@@ -89,7 +101,9 @@ class DSRGStage(CachedStage):
         loss: DSRGLoss,
         epochs: int,
         batch_size: int = 20,
-        seeds: str = "pseudo_masks/refined",
+        masks: str = "pseudo_masks/refined",
+        background: float | None = None,
+        inside_body: bool = True,
         learning_rate: float = 5e-4,
         optimizer: str = "sgd",
         momentum: float = 0.9,
@@ -126,8 +140,12 @@ class DSRGStage(CachedStage):
                 f"the dsrg stage needs a softmax head of {len(self.dataset.labels) + 1} channels, background and each "
                 f"class; the segmenter has {channels}; set out_channels"
             )
-        self.reads = (Path(seeds).parts[0],)
-        self.network, self.loss, self.seeds = network, loss, seeds
+        if background is not None and not 0 < background <= 1:
+            raise ValueError(f"background_seed must be above 0 and at most 1, got {background}")
+        self.reads = (Path(masks).parts[0], *(() if background is None else ("seeds",)))
+        self.network, self.loss, self.masks = network, loss, masks
+        self.background, self.inside_body = background, inside_body and self.preprocessing.inside_body
+        self.seeds = masks if background is None else _SEEDS
         self.transform = Compose([LoadSliced(keys=["image", "label"]), augmentation])
         self.epochs, self.batch_size, self.num_workers = epochs, batch_size, num_workers
         self.optimizer, self.momentum, self.weight_decay = optimizer, momentum, weight_decay
@@ -150,8 +168,8 @@ class DSRGStage(CachedStage):
         self.amp = amp and self.device.type == "cuda"
 
     def items(self) -> list[dict[str, Any]]:
-        """Training slices with their seeds, see `pseudo_mask_items`."""
-        return pseudo_mask_items(
+        """Training slices with their seeds, see `pseudo_mask_items`, but those whose lesion seeds no cell holds."""
+        found = pseudo_mask_items(
             str(self.dataset_dir),
             str(self.run_folder),
             "training",
@@ -160,6 +178,30 @@ class DSRGStage(CachedStage):
             self.seed,
             folders=[self.seeds],
         )
+        return [item for item in found if not has_lesion(*item["label"][0]) or self._on_grid(*item["label"][0])]
+
+    def _on_grid(self, path: str, index: int) -> bool:
+        """True if a lesion seed of slice `index` is left on the network's grid."""
+        labels = torch.from_numpy(np.load(path, mmap_mode="r")[index].copy())[None, None]
+        cells = labels_on_grid(labels, [-(-side // self.loss.stride) for side in labels.shape[2:]])
+        return bool(((cells > 0) & (cells < _IGNORE)).any())
+
+    def write_seeds(self, background: float) -> float:
+        """Write the seeds of what is learnt from or shown; returns how much of slices with a lesion is unlabelled."""
+        unlabelled = pixels = 0
+        for case in (*self.dataset.cases("training"), *self.dataset.cases("validation")):
+            masks, maps = (
+                torch.from_numpy(np.load(self.run_folder / folder / f"{case.case}.npy"))
+                for folder in (self.masks, "seeds")
+            )
+            volume = self.volume(case)
+            body = body_of(volume) if self.inside_body else torch.ones_like(volume[:, :1], dtype=torch.bool)
+            absent = torch.from_numpy(is_absent(self.slice_labels(case, len(maps))).all(axis=1))
+            seeds = seed_labels(masks[:, None], maps.float(), background, body, absent)[:, 0]
+            write_array(self.run_folder / _SEEDS / f"{case.case}.npy", seeds.numpy())
+            lesion = seeds[((seeds > 0) & (seeds < _IGNORE)).flatten(1).any(dim=1)]
+            unlabelled, pixels = unlabelled + int((lesion == _IGNORE).sum()), pixels + lesion.numel()
+        return unlabelled / max(pixels, 1)
 
     def work(self, tracker: Tracker) -> dict[str, Any]:
         """Train; write `model.pt`, the supervision's pictures and a preview.
@@ -167,6 +209,13 @@ class DSRGStage(CachedStage):
         Raises:
             InputError: nothing to train on, or a backbone's file that does not fit.
         """
+        share = None
+        if self.background is not None and (not dist.is_initialized() or dist.get_rank() == 0):
+            share = self.write_seeds(self.background)
+            if share == 0 and self.loss.grow:
+                logger.warning("dsrg: no pixel is unlabelled, so no seed can grow; lower background_seed")
+        if dist.is_initialized():
+            dist.barrier()
         training = self.items()
         network = to_device(with_backbone(self.network, self.backbone_weights), self.device)
         loader = self._loader(training)
@@ -199,6 +248,7 @@ class DSRGStage(CachedStage):
         return {
             "training_slices": len(training),
             "positive_slices": positive,
+            **({} if share is None else {"share_unlabelled": share}),
             "best_epoch": self.epochs,
             "snapshot_cases": len(shown),
         }
@@ -243,7 +293,7 @@ class DSRGStage(CachedStage):
             dataset,
             batch_size=self.batch_size,
             sampler=sampler,
-            drop_last=len(sampler) > self.batch_size,  # a last batch of one has no batch statistics
+            drop_last=len(items) > self.batch_size and len(items) % self.batch_size == 1,  # one has no batch statistics
             num_workers=self.num_workers,
             pin_memory=self.device.type == "cuda",
         )

@@ -7,8 +7,9 @@ from monai_wsss.transforms import GridPreprocessing
 from monai_wsss.workflow.boundary_scores import BOUNDARIES, MASKS, score_boundaries
 from monai_wsss.workflow.bundle_config import config_hash
 from monai_wsss.workflow.evaluation import evaluate
-from monai_wsss.workflow.label_quality import SUPERVISION, score_label_quality
+from monai_wsss.workflow.label_quality import SUPERVISION, score_label_quality, score_mask_quality
 from monai_wsss.workflow.manifest import folder_hash
+from monai_wsss.workflow.mask_folders import made_folders
 from monai_wsss.workflow.stage import NothingToDo, Stage
 from monai_wsss.workflow.tracking import Tracker
 
@@ -16,10 +17,13 @@ from monai_wsss.workflow.tracking import Tracker
 class EvaluateStage(Stage):
     """Writes `evaluation/scores.json` for the test cases that have a true mask.
 
-    With `preprocessing`, and where the run has them, the supervision of the stage `dsrg` is scored epoch by epoch on
-    training cases (`label_quality.json`, `.png`) and the boundaries of the walk on all (`boundary_quality.json`).
+    With `preprocessing`, the masks that the segmenter learnt from are scored on training cases (`mask_quality.json`),
+    so is the growing supervision of DSRG, epoch by epoch (`label_quality.json`, `.png`), and the boundaries of the walk
+    on all (`boundary_quality.json`): what the run's choices made, whatever else its folder holds.
 
     Args:
+        refine: the run's choice: `none`, `crf`, `irnet` or `bes`.
+        supervision: likewise: `static` or `dsrg`.
         preprocessing: the run's, which brings true masks to the network's grid; None scores predictions alone.
         boundary_tolerance: how far a boundary may be off, share of the grid's diagonal, >= 0; 0.02 is SBD's.
         place: `dataset_dir`, `output_dir`, `device`, `seed`, `tracking_uri` of `Stage`.
@@ -33,9 +37,16 @@ class EvaluateStage(Stage):
     writes = "evaluation"
 
     def __init__(
-        self, preprocessing: GridPreprocessing | None = None, boundary_tolerance: float = 0.02, **place: Any
+        self,
+        refine: str = "crf",
+        supervision: str = "static",
+        preprocessing: GridPreprocessing | None = None,
+        boundary_tolerance: float = 0.02,
+        **place: Any,
     ) -> None:
         super().__init__(**place)
+        self.masks = made_folders(refine, supervision)
+        self.walks, self.grows = refine in ("irnet", "bes"), supervision == "dsrg"
         if not boundary_tolerance >= 0:
             raise ValueError(f"boundary_tolerance must be >= 0, got {boundary_tolerance}")
         self.preprocessing, self.boundary_tolerance = preprocessing, boundary_tolerance
@@ -44,7 +55,8 @@ class EvaluateStage(Stage):
         """The true masks are an input too: one that was mended is scored again. So is what else is scored."""
         more: dict[str, str | None] = {}
         if self.preprocessing is not None:
-            hashes = {name: folder_hash(self.run_folder / name) for name in (SUPERVISION, BOUNDARIES, MASKS)}
+            names = [*self.masks, *([BOUNDARIES, MASKS] if self.walks else []), *([SUPERVISION] if self.grows else [])]
+            hashes = {name: folder_hash(self.run_folder / name) for name in names}
             more = {name: digest for name, digest in hashes.items() if digest is not None}
         cases: tuple[Case, ...] = self.dataset.cases(None if more else "test")
         truths = {case.case: None if case.truth is None else folder_hash(case.truth) for case in cases}
@@ -75,10 +87,18 @@ class EvaluateStage(Stage):
                 "classification_auc": scores["classification"]["auc"],
             }
         if self.preprocessing is not None:
-            summary |= self._label_quality(self.preprocessing, tracker) | self._boundaries(self.preprocessing)
+            summary |= self._mask_quality(self.preprocessing)
+            summary |= self._label_quality(self.preprocessing, tracker) if self.grows else {}
+            summary |= self._boundaries(self.preprocessing) if self.walks else {}
         if not summary:
             raise NothingToDo("no test case has a true mask (prepare --masks)")
         return summary
+
+    def _mask_quality(self, preprocessing: GridPreprocessing) -> dict[str, Any]:
+        found = score_mask_quality(self.run_folder, self.dataset, preprocessing, self.masks, self.folder)
+        if found is None:
+            return {}
+        return {f"iou_{name.replace('/', '_')}": row["iou"] for name, row in found["masks"].items()}
 
     def _label_quality(self, preprocessing: GridPreprocessing, tracker: Tracker) -> dict[str, Any]:
         found = score_label_quality(self.run_folder, self.dataset, preprocessing, self.folder, tracker)

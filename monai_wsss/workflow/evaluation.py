@@ -31,8 +31,8 @@ DEFINITIONS = {
     "positives": "mean over slices (third array axis) whose truth holds the label",
     "negatives": "slices and cases whose truth does not hold the label; clean = not one predicted voxel",
     "lesions": LESION_RULE,
-    "dataset": "one confusion matrix of all voxels; mIoU includes the background, Dice does not; a label without a true "
-    "positive counts as 0, one in neither truth nor prediction is left out",
+    "dataset": "one confusion matrix of all voxels; mIoU includes the background, Dice does not; a label without a "
+    "true positive counts as 0, one in neither truth nor prediction is left out",
     "papers.miou_positives": "TP / (TP + FP + FN) of a slice, mean over slices whose truth holds the label",
     "papers.miou_all": "the same, mean over all slices; 1 where truth and prediction are both empty",
     "papers.dice_empty_is_one": "Dice of a slice, mean over all slices; 1 where truth and prediction are both empty",

@@ -89,8 +89,7 @@ def _stages(run: Path) -> list[str]:
 
 def _records(manifest: Manifest, run: Path) -> dict[str, Any]:
     """Records of these stages; those that other choices left behind tell nothing of the weights."""
-    present = _stages(run)
-    return {name: record for name, record in manifest.content["stages"].items() if name in present}
+    return {name: record for name in _stages(run) if (record := manifest.stage(name))}
 
 
 def _names_of_paths(bundle: Path) -> dict[str, str]:

@@ -1,5 +1,6 @@
-"""Score the supervision that grew while a segmenter learnt from seeds, epoch by epoch, against true masks."""
+"""Score what segmenters learnt from, pseudo masks and seeds that grew, against true masks."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ from monai_wsss.workflow.truth_on_grid import array_beside, truth_on_grid
 
 SUPERVISION = "dsrg/supervision"
 DEFINITION = (
-    "supervision of training cases, brought to the truth's grid by the nearest neighbour, all pixels of all cases in "
-    "one confusion matrix an epoch; precision = TP / labelled, recall = TP / true (an unlabelled pixel is not found), "
+    "labels of training cases, brought to the truth's grid by the nearest neighbour, all pixels of all cases in "
+    "one confusion matrix; precision = TP / labelled, recall = TP / true (an unlabelled pixel is not found), "
     "iou = TP / (TP + FP + FN), means over the foreground classes, with_background over all labels; a class without a "
     "true positive scores 0, one that is neither labelled nor true is in no mean; labelled = share of pixels with a "
     "label; true masks are used to score alone"
@@ -47,30 +48,66 @@ def score_label_quality(
 
     Source: Huang et al., DSRG, CVPR 2018, Section 4.5 and Fig. 4.
     """
-    epochs = _epochs(run_folder / SUPERVISION)
-    named = {file.stem for files in epochs.values() for file in files.glob("*.npy")}
+    epochs = {str(epoch): path for epoch, path in _epochs(run_folder / SUPERVISION).items()}
+    found = _score(epochs, dataset, preprocess)
+    if found is None:
+        return None
+    rows = [{"epoch": int(epoch), **row} for epoch, row in found.pop("rows").items()]
+    result = {"epochs": rows, **found}
+    write_json(folder / "label_quality.json", result)
+    if rows:
+        names = ("precision", "recall", "iou", "labelled")
+        curves = {name.replace("iou", "IoU"): [row[name] for row in rows] for name in names}
+        save_curves(folder / "label_quality.png", [row["epoch"] for row in rows], curves, tracker=tracker)
+    return result
+
+
+def score_mask_quality(
+    run_folder: Path, dataset: PreparedDataset, preprocess: GridPreprocessing, masks: Sequence[str], folder: Path
+) -> dict[str, Any] | None:
+    """Write `mask_quality.json`: precision, recall and IoU of the masks of training cases, a row for each folder.
+
+    It is what the papers' tables "on train" hold. `with_background` has the mean IoU over all labels.
+
+    Args:
+        run_folder: holds `<folder>/<case>.npy`, uint8 `(D, H, W)`, 255 where there is no label.
+        dataset: its training cases with a true mask are scored.
+        preprocess: the run's preprocessing.
+        masks: folders of the run; those that are not there are left out.
+        folder: where to write.
+
+    Returns:
+        What the JSON file holds; None, and nothing is written, without a mask of a case with a truth.
+    """
+    found = _score({name: run_folder / name for name in masks if (run_folder / name).is_dir()}, dataset, preprocess)
+    if found is None:
+        return None
+    result = {"masks": found.pop("rows"), **found}
+    write_json(folder / "mask_quality.json", result)
+    return result
+
+
+def _score(
+    folders: Mapping[str, Path], dataset: PreparedDataset, preprocess: GridPreprocessing
+) -> dict[str, Any] | None:
+    """Rows by the folder's name, on the training cases that can be read in each; None without any."""
+    named = {file.stem for folder in folders.values() for file in folder.glob("*.npy")}
     size = len(dataset.labels) + 1
-    counts = torch.zeros(len(epochs), size, size + 1, dtype=torch.int64)
+    counts = torch.zeros(len(folders), size, size + 1, dtype=torch.int64)
     cases, skipped = 0, []
     for case in dataset.cases("training"):
         if case.truth is None or case.case not in named:
             continue
         try:
-            counts += _case_counts(case, list(epochs.values()), preprocess, size)
+            counts += _case_counts(case, list(folders.values()), preprocess, size)
         except InputError as error:
             skipped.append({"file": case.case, "reason": str(error)})
         else:
             cases += 1
     if not cases and not skipped:
         return None
-    rows = [_row(epoch, matrix, dataset.labels) for epoch, matrix in zip(epochs, counts, strict=True)] if cases else []
-    result = {"epochs": rows, "cases": cases, "skipped": skipped, "definition": DEFINITION}
-    write_json(folder / "label_quality.json", result)
-    if rows:
-        names = ("precision", "recall", "iou", "labelled")
-        curves = {name.replace("iou", "IoU"): [row[name] for row in rows] for name in names}
-        save_curves(folder / "label_quality.png", list(epochs), curves, tracker=tracker)
-    return result
+    rows = {name: _row(matrix, dataset.labels) for name, matrix in zip(folders, counts, strict=True)} if cases else {}
+    return {"rows": rows, "cases": cases, "skipped": skipped, "definition": DEFINITION}
 
 
 def _epochs(folder: Path) -> dict[int, Path]:
@@ -92,12 +129,11 @@ def _case_counts(case: Case, folders: list[Path], preprocess: GridPreprocessing,
     return torch.stack(rows)
 
 
-def _row(epoch: int, matrix: Tensor, names: tuple[str, ...]) -> dict[str, Any]:
+def _row(matrix: Tensor, names: tuple[str, ...]) -> dict[str, Any]:
     scores = label_quality(matrix)
     columns = {"precision": scores.precision, "recall": scores.recall, "iou": scores.iou}
     of_label = [{name: _plain(values[i]) for name, values in columns.items()} for i in range(len(names) + 1)]
     return {
-        "epoch": epoch,
         **{name: _plain(value) for name, value in scores.means().items()},
         "labelled": _plain(scores.labelled),
         "with_background": {name: _plain(value) for name, value in scores.means(background=True).items()},

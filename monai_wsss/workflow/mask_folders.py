@@ -30,3 +30,10 @@ def mask_folders(refine: str, supervision: str = "static", thresholded: bool = F
         return ["relabelled"]
     before = ["pseudo_masks/refined"] if thresholded and refine == "crf" else []
     return [*before, *REFINEMENTS[refine]]
+
+
+def made_folders(refine: str, supervision: str = "static") -> list[str]:
+    """Folders of all masks that the choices make on the way to the segmenter, in order; see `mask_folders`."""
+    confident = ["confident_masks"] if refine in ("irnet", "bes") else []
+    grown = ["dsrg/seeds", "relabelled"] if supervision == "dsrg" else []
+    return [*confident, *mask_folders(refine, thresholded=True), *grown]

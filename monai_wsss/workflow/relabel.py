@@ -13,7 +13,7 @@ from monai_wsss.data.laterality import mirror_classes
 from monai_wsss.data.presence import is_absent, is_present
 from monai_wsss.engines import Heartbeat, load_weights
 from monai_wsss.inferers.multi_scale_segmenter import MultiScaleSegmenter
-from monai_wsss.ops import body_mask, dense_crf
+from monai_wsss.ops import dense_crf
 from monai_wsss.workflow.crf_labels import CRFStage
 from monai_wsss.workflow.pictures import picture_slices, save_panel
 from monai_wsss.workflow.tracking import Tracker
@@ -95,10 +95,7 @@ class RelabelStage(CRFStage):
 
     def _in_body(self, masks: Tensor, volume: Tensor) -> Tensor:
         lesion = (masks > 0) & (masks < _IGNORE)
-        if self.inside_body and bool(lesion.any()):
-            inside = body_mask(volume.mean(dim=1, keepdim=True).movedim(0, -1)[None])  # (1, 1, H, W, D)
-            masks = masks.masked_fill(lesion & ~inside[0].movedim(-1, 0).bool(), 0)
-        return masks
+        return masks.masked_fill(lesion & ~self.body(volume), 0) if bool(lesion.any()) else masks
 
     def _groups(self, cases: Sequence[Case]) -> Iterator[tuple[list[Case], list[Tensor]]]:
         """Cases in order, as many at once as fill a batch: films have one slice each."""

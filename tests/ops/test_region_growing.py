@@ -185,7 +185,8 @@ class TestEqualsScipy:
     def test_3d(self, rule, oracle, sure, seeded, overlap, in_plane):
         case = random_case((4, 5, 6), batch=2, labels=3, sure=sure, seeded=seeded, overlap=overlap)
         expected = oracle(*case, neighbours(3, in_plane))
-        assert torch.equal(grow_seeds(*case, rule=rule, in_plane=in_plane), expected)
+        spacing = [5.0, 1.0, 1.0] if in_plane else [1.0, 1.0, 1.0]
+        assert torch.equal(grow_seeds(*case, rule=rule, spacing=spacing), expected)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -210,8 +211,13 @@ def test_in_plane_does_not_leave_a_slice():
     seeds = torch.zeros(1, 2, 2, 1, 3, dtype=torch.bool)
     seeds[0, 1, 0, 0, 0] = True
     probability = torch.tensor([0.0, 1.0]).reshape(1, 2, 1, 1, 1).expand(1, 2, 2, 1, 3)
-    assert grow_seeds(seeds, probability).sum() == 6
-    assert grow_seeds(seeds, probability, in_plane=True).flatten(2)[0, 1].tolist() == [True] * 3 + [False] * 3
+    for spacing in ([1.0, 1.0, 1.0], [0.5, 0.5, 0.502]):
+        assert grow_seeds(seeds, probability, spacing=spacing).sum() == 6
+    for spacing in (None, [5.0, 1.0, 1.0], [1.0, 1.0, 1.1]):
+        assert grow_seeds(seeds, probability, spacing=spacing).flatten(2)[0, 1].tolist() == [True] * 3 + [False] * 3
+    for spacing in ([1.0, 1.0], [1.0, 1.0, 0.0]):
+        with pytest.raises(ValueError, match="spacing must be 3 lengths > 0"):
+            grow_seeds(seeds, probability, spacing=spacing)
 
 
 @RULES

@@ -4,7 +4,7 @@ import pytest
 
 from monai_wsss.errors import InputError
 from monai_wsss.workflow import bundle_root, select_device, start
-from monai_wsss.workflow.bundle_config import check_ids, effective_config, known_ids
+from monai_wsss.workflow.bundle_config import check_ids, effective_config, known_ids, load_config
 
 
 @pytest.fixture
@@ -19,6 +19,19 @@ def configs(tmp_path):
 
 def test_known_ids_are_those_of_stage_configs(configs):
     assert known_ids(configs) == {"classify_epochs", "train_epochs", "seed", "run"}
+
+
+def test_a_config_is_read_as_it_stands_now(configs):
+    path = configs / "train.yaml"
+    load_config(path)["seed"] = 7  # changes no later answer
+    assert load_config(path) == {"train_epochs": 3, "seed": 0, "run": ["$1"]}
+    path.write_text(path.read_text().replace("3", "4"))
+    assert load_config(path)["train_epochs"] == 4
+    path.write_text("")
+    assert load_config(path) == {}
+    path.write_text("a: [1")
+    with pytest.raises(InputError, match=r"train\.yaml: not readable as YAML: .*line 1"):
+        load_config(path)
 
 
 def test_known_ids_pass(configs):

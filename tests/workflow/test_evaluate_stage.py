@@ -11,7 +11,8 @@ from scored_runs import GRID, dataset_of, slices, write_case, write_npy
 from monai_wsss.workflow import EvaluateStage
 
 LESION = slices((0, 8, 0, 4))
-MORE = {"label_quality.json", "label_quality.png", "boundary_quality.json"}
+CHOICE = {"refine": "bes", "supervision": "dsrg"}
+MORE = {"mask_quality.json", "label_quality.json", "label_quality.png", "boundary_quality.json"}
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def stage(cases, tmp_path):
         kept = {split: [replace(c, truth=None) if split in without else c] for split, c in cases.items()}
         dataset_of(**kept).write(tmp_path / "data")
         place = {"dataset_dir": str(tmp_path / "data"), "output_dir": str(tmp_path / "run"), "tracking_uri": "none"}
-        return EvaluateStage(**settings, **place)
+        return EvaluateStage(**CHOICE | settings, **place)
 
     return make
 
@@ -62,6 +63,33 @@ def test_headline_numbers_are_those_of_the_files(stage):
     assert summary["boundary_max_f_learnt"] == boundary["splits"]["learnt"]["boundary"]["max_f"] > 0
     assert summary["boundary_max_f_outline"] == summary["boundary_max_f_learnt_outline"] == 1
     assert boundary["tolerance"] == 0.3 and boundary["splits"]["learnt"]["cases"] == 2
+
+
+def test_masks_that_were_learnt_from_are_scored_on_training_cases(stage, tmp_path):
+    """Right in half of the lesion: P = 1, R = IoU = 1/2; all of it and as much beside it: P = IoU = 1/2, R = 1."""
+    for folder, columns in (("confident_masks", 2), ("relabelled", 8)):
+        write_npy(tmp_path / "run" / folder / "training.npy", slices((0, 8, 0, columns)), np.uint8)
+    made = stage(preprocessing=GRID)
+    summary = made.run()["summary"]
+    masks = json.loads((made.folder / "mask_quality.json").read_text())["masks"]
+    found = {name: [row[score] for score in ("precision", "recall", "iou")] for name, row in masks.items()}
+    half, twice = [1, 1 / 2, 1 / 2], [1 / 2, 1, 1 / 2]
+    assert found == {"confident_masks": half, "pseudo_masks/walk": [1, 1, 1], "relabelled": twice}
+    assert summary["iou_confident_masks"] == 1 / 2 and summary["iou_pseudo_masks_walk"] == 1
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        ({"supervision": "static"}, {"mask_quality.json", "boundary_quality.json"}),
+        ({"refine": "crf"}, {"label_quality.json", "label_quality.png"}),
+        ({"refine": "none", "supervision": "static"}, set()),
+    ],
+)
+def test_what_another_choice_left_in_the_folder_is_not_scored(stage, choice, expected):
+    made = stage(preprocessing=GRID, **choice)
+    made.run()
+    assert files(made) == expected | {"scores.json"}
 
 
 def test_a_broken_training_mask_spoils_nothing_else(stage, cases):

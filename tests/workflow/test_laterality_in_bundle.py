@@ -29,6 +29,7 @@ SMALL = {
     "segmenter": "unet",
     "channels": [4, 4, 8, 8],
     "noise_prob": 0.0,
+    "background_seed": None,  # else DSRG learns from masks that its stage makes of the class maps
     "classify_batch_size": 8,
     "dsrg_batch_size": 8,  # of 32 slices none is left over
 }
