@@ -98,8 +98,21 @@ def test_the_curve_of_label_quality_keeps_its_last_epoch(epochs: int, shown: lis
     start = lines.index("| epoch | labelled | precision | recall | IoU |")
     rows = lines[start + 2 : start + 2 + len(shown)]
     assert rows == [f"| {epoch} | 0.500 | - | 0.250 | 0.125 |" for epoch in shown]
-    assert lines[-2:] == ["", "Growing labels of 3 training cases: what it says."]
+    assert lines[-2:] == ["", "Growing labels of 3 training cases, scored as the masks above."]
     assert lines[start - 1] == "" and lines[start - 2].endswith("differences are paired.")
+
+
+def test_masks_come_before_the_labels_that_grew_from_them() -> None:
+    row = {"labelled": 1.0, "precision": 0.5, "recall": 0.25, "iou": None, "with_background": {"iou": 0.75}}
+    masks = {"masks": {"pseudo_masks/crf": row}, "cases": 3, "skipped": 0, "definition": "what it says"}
+    lines = format_table(TABLE | {"label_quality": curve(1), "mask_quality": masks}).splitlines()
+    start = lines.index("| masks of training cases | labelled | precision | recall | IoU | mIoU with background |")
+    assert lines[start + 2 : start + 5] == [
+        "| `pseudo_masks/crf` | 1.000 | 0.500 | 0.250 | - | 0.750 |",
+        "",
+        "3 training cases: what it says.",
+    ]
+    assert start < lines.index("| epoch | labelled | precision | recall | IoU |")
 
 
 def test_boundaries_stand_beside_the_outlines_of_the_masks() -> None:
