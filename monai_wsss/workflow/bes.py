@@ -72,6 +72,7 @@ class BESStage(BoundaryStage):
             theta_diff=theta_diff,
             foreground_pairs=reference_code,
         )
+        self.loss.labels(torch.zeros(1, 1, 4, 4, dtype=torch.uint8))  # refuses bad values before anything runs
         self.window = window
         self.with_boundary: dict[str, int] = {}
 

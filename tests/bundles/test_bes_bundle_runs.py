@@ -130,12 +130,11 @@ def test_an_overlay_runs(overlay, whole_bes, run_bundle, tmp_path):
     [
         ({"classifier_pooling": "maximum"}, "pooling", "classifier"),
         ({"background_threshold": 0.5}, "background_threshold must be above 0 and not above", "confident_masks"),
-        ({"bes_window": 4}, "window", "bes"),
-        ({"theta_scale": 0.6}, "theta_scale", "bes"),
-        ({"bes_window": 31}, "lower bes_window", "bes"),
+        ({"bes_window": 4}, "window must be odd and >= 3, got 4", "bes"),
+        ({"theta_scale": 0.6}, "theta_scale must be in [0, 0.5)", "bes"),
         ({"boundary_backbone_weights": "nowhere.pt"}, "nowhere.pt: no such file", "bes"),
         ({"walk_threshold": 2.0}, "at most 1, got 2.0", "pseudo_masks"),
-        ({"segmenter_backbone_weights": "nowhere.pt"}, "nowhere.pt: no such file", "segmenter"),
+        ({"segmenter_backbone_weights": "nowhere.pt"}, "BasicUNet has no ResNet", "segmenter"),
     ],
 )
 def test_a_bad_value_is_one_line_and_loses_no_finished_result(
