@@ -94,10 +94,10 @@ def accuracy(
     base = list(folders)[-1]
     if base not in (DSRG, METHOD) and (method / "seeds" / "slices.csv").is_file():
         shutil.copyfile(method / "seeds" / "slices.csv", folders[base] / "slices.csv")  # probabilities, for its scores
-    own = [name for name in (*steps, DSRG, METHOD) if name in folders]
-    write_json(work / STEPS_FILE, {name: folders[name].relative_to(work).as_posix() for name in own})
     folders |= {UNGATED: runs.ungated()} if "ungated" in wanted else {}
     folders |= {CEILING: runs.supervised()} if "ceiling" in wanted else {}
+    own = [name for name in (*steps, DSRG, METHOD, CEILING) if name in folders]
+    write_json(work / STEPS_FILE, {name: folders[name].relative_to(work).as_posix() for name in own})
     rows = score_rows(dataset, folders)
     for label, others in besides.items():
         rows |= _new_rows(label, score_rows(dataset, others), rows)
