@@ -281,9 +281,30 @@ def test_a_batch_becomes_an_image_and_its_target():
     assert image is again and labels.dtype == torch.uint8 and (labels == 255).all()
 
 
-def test_the_seeds_folder_is_what_the_stage_reads(stage):
+def test_the_stage_reads_the_masks_and_with_a_background_threshold_the_class_maps(stage):
     assert stage(**FILMS).reads == ("pseudo_masks",)
-    assert stage.again(seeds="confident_masks").reads == ("confident_masks",)
+    assert stage.again(masks="confident_masks").reads == ("confident_masks",)
+    assert stage.again(background=0.06).reads == ("pseudo_masks", "seeds")
+
+
+def test_background_that_the_maps_doubt_is_left_open(stage, tmp_path):
+    """Maps are 1 on the lesion, .5 beside it in the upper half, 0 below: certain background is the lower half alone."""
+    stage_ = stage({"background": 0.3, "inside_body": False}, **FILMS)
+    open_half = {}
+    for path in (tmp_path / "run" / "pseudo_masks" / "refined").glob("*.npy"):
+        masks = np.load(path)
+        maps = np.zeros((len(masks), 1, *masks.shape[1:]), np.float16)
+        maps[:, 0, : masks.shape[1] // 2] = 0.5
+        maps[:, 0][masks == 1] = 1.0
+        (tmp_path / "run" / "seeds").mkdir(exist_ok=True)
+        np.save(tmp_path / "run" / "seeds" / path.name, maps)
+        expected = np.where((masks == 0) & (maps[:, 0] > 0.3), 255, masks)
+        open_half[path.name] = expected
+    assert 0 < stage_.write_seeds(0.3) < 1
+    seeds = np.load(tmp_path / "run" / "dsrg" / "seeds" / "p.npy")
+    assert np.array_equal(seeds, open_half["p.npy"]) and {0, 1, 255} == set(np.unique(seeds))
+    assert not np.load(tmp_path / "run" / "dsrg" / "seeds" / "n.npy").any()  # labelled as free of lesions
+    assert {item["label"][0][0].split("/")[-2] for item in stage_.items()} == {"seeds"}
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -27,8 +27,8 @@ class PooledClassifier(nn.Module, ABC):
     """
 
     level_channels: tuple[int, int, int, int, int]
-    pooling: str = "average"
-    attention: float = 0.001
+    pooling: str
+    attention: float
 
     def _add_head(
         self, spatial_dims: int, num_classes: int, count: int, channels: int, drop_prob: float, drop_size: int
@@ -45,6 +45,7 @@ class PooledClassifier(nn.Module, ABC):
         self.last = nn.Identity()
         self.fc: nn.Linear = nn.Linear(width, num_classes)
         nn.init.zeros_(self.fc.bias)
+        self.pool_by("average")
 
     def pool_by(self, pooling: str, attention: float = 0.001) -> None:
         """Choose the pooling.
@@ -80,11 +81,15 @@ class PooledClassifier(nn.Module, ABC):
 
     def classify(self, features: Tensor) -> Tensor:
         """Logits ``(B, K)`` of last features ``(B, F, *S')``."""
+        if self.pooling != "average":
+            return self._attend(features)
+        return self.fc(torch.flatten(features, 2).mean(dim=-1))
+
+    @torch.jit.unused
+    def _attend(self, features: Tensor) -> Tensor:
         if self.pooling == "attention":
             return attention_pooling(class_maps(features, self.fc.weight), self.attention) + self.fc.bias
-        if self.pooling == "attention_features":
-            return self.fc(attention_pooling(features, self.attention, learns_attention=False))
-        return self.fc(torch.flatten(features, 2).mean(dim=-1))
+        return self.fc(attention_pooling(features, self.attention, learns_attention=False))
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits ``(B, K)`` of images ``(B, C, *S)``."""
