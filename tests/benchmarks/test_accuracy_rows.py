@@ -178,7 +178,7 @@ def test_a_part_of_the_method_beside_another_table(table, whole, tmp_path):
     part = accuracy(whole.data, whole.bundle, tmp_path / "part", (), settings, "cpu", **rows)
     assert part["base"] == "class maps + CRF"
     own = ["all background", "brightest blob", "position prior", RANDOM, *REFINED]
-    assert list(part["rows"]) == [*own, f"{METHOD} (whole)"]
+    assert list(part["rows"]) == [*own, f"{METHOD} (whole)", f"{CEILING} (whole)"]
     for name in own:
         assert part["rows"][name]["patients"] == full["rows"][name]["patients"]
     assert part["rows"][f"{METHOD} (whole)"]["patients"] == full["rows"][METHOD]["patients"]
