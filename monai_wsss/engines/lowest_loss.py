@@ -23,7 +23,7 @@ def lowest_loss_trainer(
     loss: nn.Module,
     loader: DataLoader,
     validation: DataLoader | None,
-    val_loss: Metric,
+    val_loss: Metric | None,
     *,
     name: str,
     folder: Path,
@@ -45,7 +45,7 @@ def lowest_loss_trainer(
         loss: of prediction and label.
         loader: training items.
         validation: validation items; None keeps the last epoch.
-        val_loss: what is lowest, of the validation items.
+        val_loss: what is lowest, of the validation items; None without them.
         name: name of the stage.
         folder: receives `model.pt`, and what is needed to resume.
         epochs: number of epochs.
@@ -59,7 +59,7 @@ def lowest_loss_trainer(
             when a later process goes on after it.
     """
     evaluator = None
-    if validation is not None:
+    if validation is not None and val_loss is not None:
         evaluator = SupervisedEvaluator(
             device=device,
             val_data_loader=validation,

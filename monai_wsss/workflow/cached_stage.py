@@ -1,6 +1,6 @@
 """A stage that works on the cached volumes of the prepared data set."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,19 @@ class CachedStage(Stage):
     def volume(self, case: Case) -> torch.Tensor:
         """Preprocessed volume `(D, C, H, W)`, read whole."""
         return torch.from_numpy(np.load(self.cache / f"{case.case}.npy"))
+
+    def groups(self, cases: Sequence[Case], batch_size: int) -> Iterator[tuple[list[Case], list[torch.Tensor]]]:
+        """Cases with their volumes, in order, as many at once as fill a batch of slices: films have one slice each."""
+        group: list[Case] = []
+        volumes: list[torch.Tensor] = []
+        for case in cases:
+            group.append(case)
+            volumes.append(self.volume(case))
+            if sum(map(len, volumes)) >= batch_size:
+                yield group, volumes
+                group, volumes = [], []
+        if group:
+            yield group, volumes
 
     def slice_labels(self, case: Case, depth: int) -> np.ndarray:
         """Image-level labels of each slice, `(D, K)`, 0 to 1 or -1 (unknown); a volume's label holds for each slice."""

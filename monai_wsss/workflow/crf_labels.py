@@ -44,7 +44,7 @@ class CRFLabels:
         """
         settings = asdict(self)
         confidence = settings.pop("confidence")
-        image = (volume - volume.min()) / (volume.max() - volume.min()).clamp(min=1e-6)
+        image = unit_range(volume)
         masks = torch.zeros_like(labels)
         for index in labels.flatten(1).any(dim=1).nonzero().flatten().tolist():
             present = torch.unique(torch.cat([torch.zeros(1, dtype=labels.dtype), labels[index].flatten()]))
@@ -106,6 +106,11 @@ class CRFStage(CachedStage):
     def body(self, volume: Tensor) -> Tensor:
         """Where the body is, bool `(D, 1, H, W)`, of a volume `(D, C, H, W)`; everywhere if no body is looked for."""
         return body_of(volume) if self.inside_body else torch.ones_like(volume[:, :1], dtype=torch.bool)
+
+
+def unit_range(volume: Tensor) -> Tensor:
+    """The volume on [0, 1] from its darkest to its brightest value, as `crf_srgb` is meant."""
+    return (volume - volume.min()) / (volume.max() - volume.min()).clamp(min=1e-6)
 
 
 def body_of(volume: Tensor) -> Tensor:

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
-from ignite.metrics import Loss
 from monai.data import DataLoader, Dataset
 from monai.transforms import Compose, Transform
 from torch import Tensor, nn
@@ -229,7 +228,7 @@ class DSRGStage(CachedStage):
             self.loss,
             loader,
             None,  # the paper keeps the last epoch
-            Loss(self.loss),
+            None,
             name=self.name,
             folder=self.folder,
             epochs=self.epochs,

@@ -1,6 +1,6 @@
 """relabel: masks of the training images by the segmenter that DSRG trained."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,7 +14,7 @@ from monai_wsss.data.presence import is_absent, is_present
 from monai_wsss.engines import Heartbeat, load_weights
 from monai_wsss.inferers.multi_scale_segmenter import MultiScaleSegmenter
 from monai_wsss.ops import dense_crf
-from monai_wsss.workflow.crf_labels import CRFStage
+from monai_wsss.workflow.crf_labels import CRFStage, unit_range
 from monai_wsss.workflow.pictures import picture_slices, save_panel
 from monai_wsss.workflow.tracking import Tracker
 
@@ -84,7 +84,7 @@ class RelabelStage(CRFStage):
         """Masks of some cases, uint8 `(D, 1, H, W)` each, of images `(D, C, H, W)` each."""
         rows = np.concatenate([self.slice_labels(*pair) for pair in zip(cases, map(len, volumes), strict=True)])
         present = torch.from_numpy(is_present(rows))
-        images, grey = torch.cat(list(volumes)), torch.cat([_unit_range(volume) for volume in volumes])
+        images, grey = torch.cat(list(volumes)), torch.cat([unit_range(volume) for volume in volumes])
         masks = torch.full_like(images[:, :1], _IGNORE, dtype=torch.uint8)
         masks[torch.from_numpy(is_absent(rows).all(axis=1))] = 0
         for batch in present.any(dim=1).nonzero().flatten().split(self.batch_size):
@@ -97,26 +97,13 @@ class RelabelStage(CRFStage):
         lesion = (masks > 0) & (masks < _IGNORE)
         return masks.masked_fill(lesion & ~self.body(volume), 0) if bool(lesion.any()) else masks
 
-    def _groups(self, cases: Sequence[Case]) -> Iterator[tuple[list[Case], list[Tensor]]]:
-        """Cases in order, as many at once as fill a batch: films have one slice each."""
-        group: list[Case] = []
-        volumes: list[Tensor] = []
-        for case in cases:
-            group.append(case)
-            volumes.append(self.volume(case))
-            if sum(map(len, volumes)) >= self.batch_size:
-                yield group, volumes
-                group, volumes = [], []
-        if group:
-            yield group, volumes
-
     def work(self, tracker: Tracker) -> dict[str, Any]:
         """Write the masks of every case that is learnt from."""
         load_weights(self.network, self.run_folder / "dsrg" / "model.pt").to(self.device).eval()
         cases = [case for split in _USED for case in self.dataset.cases(split)]
         counts = {"slices": 0, "slices_with_mask": 0, "mask_pixels": 0}
         heartbeat, done = Heartbeat("relabel: case", len(cases)), 0
-        for group, volumes in self._groups(cases):
+        for group, volumes in self.groups(cases, self.batch_size):
             for case, masks in zip(group, self.masks(group, volumes), strict=True):
                 write_array(self.folder / f"{case.case}.npy", masks[:, 0].numpy())
                 lesion = (masks > 0) & (masks < _IGNORE)
@@ -133,8 +120,3 @@ class RelabelStage(CRFStage):
         masks = [np.load(self.folder / f"{case.case}.npy", mmap_mode="r")[i] for case, i in chosen]
         rows = {"image": images, "relabelled": images}
         save_panel(self.folder / "preview.png", rows, {"relabelled": masks}, tracker)
-
-
-def _unit_range(volume: Tensor) -> Tensor:
-    """The volume on [0, 1] from its darkest to its brightest value, as `crf_srgb` is meant."""
-    return (volume - volume.min()) / (volume.max() - volume.min()).clamp(min=1e-6)

@@ -1,6 +1,6 @@
 """walk: spread the class maps up to the learnt boundaries, and threshold them to pseudo masks."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,19 +107,6 @@ class WalkStage(CRFStage):
             maps[rows], boundaries[rows] = walked.to(maps.dtype).cpu(), boundary[:, 0].to(maps.dtype).cpu()
         return maps, boundaries
 
-    def _groups(self) -> Iterator[list[Case]]:
-        """Cases in order, as many at once as fill a batch: films have one slice each."""
-        group: list[Case] = []
-        slices = 0
-        for case in self.dataset.cases():
-            group.append(case)
-            slices += len(np.load(self._seed_file(case), mmap_mode="r"))
-            if slices >= self.batch_size:
-                yield group
-                group, slices = [], 0
-        if group:
-            yield group
-
     def _seed_file(self, case: Case) -> Path:
         return self.run_folder / "seeds" / f"{case.case}.npy"
 
@@ -136,8 +123,7 @@ class WalkStage(CRFStage):
         load_weights(self.network, self.weights).to(self.device).eval()
         counts = {"slices": 0, "slices_with_maps": 0, "slices_with_mask": 0, "mask_pixels": 0}
         heartbeat, done = Heartbeat("walk: case", len(self.dataset.cases())), 0
-        for cases in self._groups():
-            volumes = [self.volume(case) for case in cases]
+        for cases, volumes in self.groups(self.dataset.cases(), self.batch_size):
             depths = [len(volume) for volume in volumes]
             found = zip(*(array.split(depths) for array in self.maps(cases, volumes)), strict=True)
             for case, volume, (maps, boundary) in zip(cases, volumes, found, strict=True):

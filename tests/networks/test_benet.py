@@ -1,38 +1,11 @@
-from itertools import pairwise
-
 import pytest
 import torch
-from monai.networks.layers.factories import Conv, Norm
-from torch import nn
+from tiny_backbone import Backbone
 
 from monai_wsss.losses.boundary_exploration import BoundaryExplorationLoss
 from monai_wsss.networks.nets.benet import BENet
 from monai_wsss.networks.nets.irnet import IRNet
 from monai_wsss.networks.nets.resnet_classifier import ResNetClassifier
-
-
-class Backbone(nn.Module):
-    """Five levels of strides 4, 4, 8, 16, 16, with all that must be frozen: batch statistics and dropout."""
-
-    def __init__(self, channels=(4, 6, 8, 10, 12), spatial_dims=2):
-        super().__init__()
-        self.level_channels = tuple(channels)
-        self.stages = nn.ModuleList(
-            nn.Sequential(
-                Conv[Conv.CONV, spatial_dims](before, after, kernel_size=3, padding=1, stride=step),
-                Norm[Norm.BATCH, spatial_dims](after),
-                nn.ReLU(),
-                nn.Dropout(0.5),
-            )
-            for (before, after), step in zip(pairwise((1, *channels)), (4, 1, 2, 2, 1), strict=True)
-        )
-
-    def levels(self, x):
-        features = []
-        for stage in self.stages:
-            x = stage(x)
-            features.append(x)
-        return features
 
 
 def network(**options) -> BENet:

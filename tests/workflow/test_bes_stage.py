@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from confident_cases import Backbone, write_confident
+from killed_training import Killed, die_after_first_epoch
 from monai.transforms import Compose, RandFlipd
 from monai.utils import set_determinism
 
@@ -194,23 +195,12 @@ def test_without_a_boundary_in_validation_the_last_epoch_is_kept(stage, validati
 
 
 def test_a_resumed_training_ends_in_the_same_bytes(stage, monkeypatch):
-    class Killed(BaseException):
-        """Not an Exception: nothing on the way may hold it up."""
-
     stage_ = stage({"epochs": 3}, **FILMS)
     train(stage_)
     path = stage_.folder / "model.pt"
     expected = path.read_bytes()
     path.unlink()
-    save, seen = ResumableCheckpoint.save, []
-
-    def save_and_die(self, engine):
-        save(self, engine)
-        seen.append(engine.state.epoch)
-        if len(seen) == 1:
-            raise Killed
-
-    monkeypatch.setattr(ResumableCheckpoint, "save", save_and_die)
+    seen = die_after_first_epoch(monkeypatch)
     with pytest.raises(Killed):
         train(stage.again(epochs=3))
     train(stage.again(epochs=3, network=make_network(7)))

@@ -5,12 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from killed_training import Killed, die_after_first_epoch
 from monai.transforms import Compose, RandFlipd
 from monai.utils import set_determinism
 from torch.nn import functional as F
 
 from monai_wsss.data import PreparedDataset
-from monai_wsss.engines import ResumableCheckpoint, parameter_groups
+from monai_wsss.engines import parameter_groups
 from monai_wsss.errors import InputError
 from monai_wsss.losses.dsrg import DSRGLoss
 from monai_wsss.transforms import GridPreprocessing
@@ -198,23 +199,11 @@ def test_batches_without_a_lesion_train_without_nan(stage):
     assert all(bool(torch.isfinite(value).all()) for value in weights.values())
 
 
-class Killed(BaseException):
-    """Not an Exception: nothing on the way may hold it up."""
-
-
 def test_a_resumed_training_ends_in_the_same_bytes(stage, monkeypatch):
     stage_ = stage({"epochs": 3}, **FILMS)
     train(stage_)
     expected = files(stage_)
-    save, seen = ResumableCheckpoint.save, []
-
-    def save_and_die(self, engine):
-        save(self, engine)
-        seen.append(engine.state.epoch)
-        if len(seen) == 1:
-            raise Killed
-
-    monkeypatch.setattr(ResumableCheckpoint, "save", save_and_die)
+    seen = die_after_first_epoch(monkeypatch)
     with pytest.raises(Killed):
         train(stage.again(epochs=3, run="run"))
     assert {"supervision/0000/p.npy", "supervision/0001/p.npy"} < files(stage_).keys()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from confident_cases import Backbone, write_confident
+from killed_training import Killed, die_after_first_epoch
 from monai.transforms import Compose, RandFlipd
 from monai.utils import set_determinism
 
@@ -200,25 +201,13 @@ def test_the_backbone_is_taken_from_the_file_that_is_given(stage, tmp_path, monk
     assert all(torch.equal(after[f"backbone.{name}"], value) for name, value in before.items())
 
 
-class Killed(BaseException):
-    """Not an Exception: nothing on the way may hold it up."""
-
-
 def test_a_resumed_training_ends_in_the_same_bytes(stage, monkeypatch):
     stage_ = stage({"epochs": 3}, **FILMS)
     train(stage_)
     path = stage_.folder / "model.pt"
     expected = path.read_bytes()
     path.unlink()
-    save, seen = ResumableCheckpoint.save, []
-
-    def save_and_die(self, engine):
-        save(self, engine)
-        seen.append(engine.state.epoch)
-        if len(seen) == 1:
-            raise Killed
-
-    monkeypatch.setattr(ResumableCheckpoint, "save", save_and_die)
+    seen = die_after_first_epoch(monkeypatch)
     with pytest.raises(Killed):
         train(stage.again(epochs=3))
     train(stage.again(epochs=3, network=make_network(7)))  # the resume file holds every weight

@@ -73,10 +73,6 @@ class IRNet(BoundaryNetwork):
             raise ValueError(f"mean must be {len(self.mean_shift)} finite numbers, got {mean.tolist()}.")
         self.mean_shift.copy_(mean.detach())
 
-    def trainable_parameters(self) -> dict[str, list[nn.Parameter]]:
-        """Parameters of the branches, under ``boundary`` and ``displacement``; the published rates are 0.1 and 1.0."""
-        return super().trainable_parameters()
-
     def _displacement(self, levels: list[Tensor], size: list[int]) -> Tensor:
         middle = join(self.displacement_levels[2:], levels[2:], list(levels[2].shape[2:]))
         merged = F.relu(resize(self.displacement_merge(middle), size))
