@@ -12,6 +12,7 @@ from monai_wsss.data import Case, write_array
 from monai_wsss.data.laterality import mirror_classes
 from monai_wsss.data.presence import is_absent, is_present
 from monai_wsss.engines import Heartbeat, load_weights
+from monai_wsss.errors import InputError
 from monai_wsss.inferers.multi_scale_segmenter import MultiScaleSegmenter
 from monai_wsss.ops import dense_crf
 from monai_wsss.workflow.crf_labels import CRFStage, unit_range
@@ -98,7 +99,11 @@ class RelabelStage(CRFStage):
         return masks.masked_fill(lesion & ~self.body(volume), 0) if bool(lesion.any()) else masks
 
     def work(self, tracker: Tracker) -> dict[str, Any]:
-        """Write the masks of every case that is learnt from."""
+        """Write the masks of every case that is learnt from.
+
+        Raises:
+            InputError: not one of them holds a lesion.
+        """
         load_weights(self.network, self.run_folder / "dsrg" / "model.pt").to(self.device).eval()
         cases = [case for split in _USED for case in self.dataset.cases(split)]
         counts = {"slices": 0, "slices_with_mask": 0, "mask_pixels": 0}
@@ -112,6 +117,11 @@ class RelabelStage(CRFStage):
                 counts["mask_pixels"] += int(lesion.sum())
                 heartbeat.beat(done := done + 1)
         self._picture(tracker)
+        if not counts["slices_with_mask"]:
+            raise InputError(
+                f"{self.folder}: the first segmenter finds no lesion; look at dsrg/preview.png, train it longer "
+                "(dsrg_epochs) or at another rate (dsrg_learning_rate)"
+            )
         return counts
 
     def _picture(self, tracker: Tracker) -> None:

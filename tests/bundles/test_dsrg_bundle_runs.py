@@ -123,7 +123,7 @@ def test_an_overlay_runs(overlay, whole_dsrg, run_bundle, tmp_path):
     if overlay == "small":
         kept = ("pixel_spacing", "size", "classify_epochs", "scales", "relabel_scales", "infer_scales", "train_epochs")
         tiny = {name: tiny[name] for name in kept} | {"dsrg_epochs": 1}
-    options = {"overlays": [overlay], "until_stage": "relabel" if overlay == "small" else None}
+    options = {"overlays": [overlay], "until_stage": "dsrg" if overlay == "small" else None}
     records = run_bundle(DSRG_BUNDLE, whole_dsrg.data, tmp_path / "run", tiny, **options)
     assert {record["status"] for record in records.values()} == {"done"}
     config = (tmp_path / "run" / "bundle" / "configs" / "dsrg.yaml").read_text()

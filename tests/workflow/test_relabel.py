@@ -207,3 +207,10 @@ def test_weights_of_another_network_are_refused_in_one_line(stage, tmp_path):
     torch.save({"other": torch.zeros(1)}, tmp_path / "run" / "dsrg" / "model.pt")
     with pytest.raises(InputError, match=r"model\.pt: broken, or weights of another network"):
         stage_.work(None)
+
+
+def test_a_segmenter_that_finds_nothing_is_named_here_and_not_in_the_next_stage(stage):
+    with pytest.raises(
+        InputError, match=r"finds no lesion; look at dsrg/preview\.png, train it longer \(dsrg_epochs\)"
+    ):
+        stage(splits={"training": {"c": ([picture()], [[1]])}, "validation": {"v": ([picture()], [[1]])}})
