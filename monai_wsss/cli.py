@@ -85,7 +85,7 @@ def prepare(
             "--format",
             metavar="NAME",
             help="What INPUT and --labels are: table, for any folder and a table of labels, or a public data set as it "
-            "is distributed: siim-acr (with train-rle.csv), voc, coco.",
+            "is distributed: siim-acr (with train-rle.csv), voc, coco, tb-cxr, head-ct.",
         ),
     ] = "table",
     classes: Annotated[

@@ -7,7 +7,18 @@ from types import SimpleNamespace
 import nibabel as nib
 import numpy as np
 import pytest
-from tiny_bundles import BES_BUNDLE, BUNDLE, DSRG_BUNDLE, FILM_BUNDLE, FILM_SETTINGS, GROWING_SETTINGS, SETTINGS
+from tiny_bundles import (
+    BES_BUNDLE,
+    BUNDLE,
+    CT_BUNDLE,
+    DECONV_BUNDLE,
+    DECONV_SETTINGS,
+    DSRG_BUNDLE,
+    FILM_BUNDLE,
+    FILM_SETTINGS,
+    GROWING_SETTINGS,
+    SETTINGS,
+)
 
 AXIAL = np.diag([-4.0, -4.0, 6.0, 1.0])  # mm; 4 x 4 x 6 = 0.096 ml a voxel
 SPLITS = {"train": 5, "val": 2, "test": 2}
@@ -188,6 +199,46 @@ def whole_films(tmp_path_factory, write_films, run_films):
     records = run_films(study, root)
     places = {"study": study, "data": root / "data", "run": root / "run"}
     return SimpleNamespace(root=root, records=records, bundle=FILM_BUNDLE, **places)
+
+
+@pytest.fixture(scope="session")
+def whole_deconv(tmp_path_factory, whole_films, run_bundle):
+    """One whole run of the tied deconvolution on the data of `whole_films`. To be looked at, not changed."""
+    root = tmp_path_factory.mktemp("deconv")
+    records = run_bundle(DECONV_BUNDLE, whole_films.data, root / "run", DECONV_SETTINGS)
+    places = {"study": whole_films.study, "data": whole_films.data, "run": root / "run"}
+    return SimpleNamespace(root=root, records=records, bundle=DECONV_BUNDLE, settings=DECONV_SETTINGS, **places)
+
+
+@pytest.fixture(scope="session")
+def write_ct_study(write_volume):
+    """Writes images/ in Hounsfield units, masks/ and labels.csv with a row a study: 4 slices, blood in 1 and 2."""
+
+    def write(folder, splits=None, seed=0):
+        rng, rows, total = np.random.default_rng(seed), [], 0
+        for split, count in (splits or {"train": 8, "val": 4, "test": 2}).items():
+            for number in range(count):
+                head, mask = _head(rng, 4, () if number % 2 else (1, 2))
+                volume = np.where(head > 0, 0.2 * (head - 100) + 30, -1000)  # brain 26 to 34, blood 46 to 54
+                write_volume(folder / "images" / f"CT{total:03d}.nii.gz", volume.astype(np.int16))
+                write_volume(folder / "masks" / f"CT{total:03d}.nii.gz", mask)
+                rows.append([f"CT{total:03d}", split, int(mask.any())])
+                total += 1
+        with (folder / "labels.csv").open("w", newline="") as stream:
+            csv.writer(stream).writerows([["PatientID", "split", "haemorrhage"], *rows])
+        return folder
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def whole_ct(tmp_path_factory, write_ct_study, prepare_study, run_bundle):
+    """One whole run of the CT bundle on studies with one label each. To be looked at, not changed."""
+    root = tmp_path_factory.mktemp("ct")
+    study = write_ct_study(root / "study")
+    data = prepare_study(study, root / "data")
+    records = run_bundle(CT_BUNDLE, data, root / "run", SETTINGS | {"threshold": 0.5})
+    return SimpleNamespace(root=root, study=study, data=data, run=root / "run", records=records, bundle=CT_BUNDLE)
 
 
 @pytest.fixture(scope="session")

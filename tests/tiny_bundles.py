@@ -5,6 +5,7 @@ from pathlib import Path
 BUNDLES = Path(__file__).parents[1] / "bundles"
 BUNDLE, FILM_BUNDLE = BUNDLES / "brain_mri_lesion_mixed_unet", BUNDLES / "cxr_pneumothorax_irnet"
 DSRG_BUNDLE, BES_BUNDLE = BUNDLES / "brain_mri_lesion_dsrg", BUNDLES / "brain_mri_lesion_bes"
+DECONV_BUNDLE, CT_BUNDLE = BUNDLES / "cxr_tuberculosis_deconv", BUNDLES / "brain_ct_hemorrhage_mixed_unet"
 SETTINGS = {
     "pixel_spacing": 4.0,
     "size": [32, 32],
@@ -14,6 +15,18 @@ SETTINGS = {
     "scales": [1.0],
     "channels": [4, 4, 8, 8],
     "train_epochs": 3,
+    "train_batch_size": 8,
+}
+DECONV_SETTINGS = {
+    "seed": 2,  # with others a map of 1 x 1 may die at its ReLU
+    "size": [32, 32],
+    "network_width": 0.125,
+    "hidden_units": 16,
+    "crop_shift": 1.0,
+    "classify_epochs": 3,
+    "classify_batch_size": 8,
+    "baseline_epochs": 3,
+    "deconv_epochs": 2,
     "train_batch_size": 8,
 }
 FILM_SETTINGS = {

@@ -17,7 +17,8 @@ def slice_items(
 ) -> list[dict[str, Any]]:
     """Return one dictionary a slice: image, case, slice, classes, and one entry for each of `extra`.
 
-    `image` is `(array file, index)`, for `LoadSliced`. A volume without slice labels hands its own to each slice.
+    `image` is `(array file, index)`, for `LoadSliced`. A volume without slice labels hands its own to each slice,
+    see `bag_items` for what becomes of it.
 
     Args:
         cases: the volumes.

@@ -35,6 +35,7 @@ def lowest_loss_trainer(
     log: Callable[[Mapping[str, float], int], None],
     prepare_batch: Callable[..., Any] = default_prepare_batch,
     handlers: Sequence[Any] = (),
+    keep: nn.Module | None = None,
 ) -> tuple[SupervisedTrainer, SupervisedEvaluator | None]:
     """MONAI's trainer with the handlers of every stage that trains, and the evaluator that chooses the epoch.
 
@@ -57,6 +58,7 @@ def lowest_loss_trainer(
         prepare_batch: from a batch to image and label.
         handlers: further ones, attached before the one that keeps the weights: what they write of an epoch is whole
             when a later process goes on after it.
+        keep: the part of `network` whose weights are kept; None keeps all.
     """
     evaluator = None
     if validation is not None and val_loss is not None:
@@ -70,7 +72,7 @@ def lowest_loss_trainer(
             decollate=False,
             amp=amp,
         )
-    state = {"network": network, "optimizer": optimizer, "schedule": schedule}
+    state = {"network": network if keep is None else keep, "optimizer": optimizer, "schedule": schedule}
     trainer = SupervisedTrainer(
         device=device,
         max_epochs=epochs,

@@ -15,7 +15,7 @@ def balanced_weights(items: Sequence[Mapping[str, Any]], positive_share: float) 
     """Weights under which a drawn item has a positive label with probability `positive_share`.
 
     w = s / P for the P items with a positive label (see `is_present`), (1 - s) / N for the N others; all equal where
-    one side is empty.
+    one side is empty. `classes` of an item is one row of labels, or several: a bag of slices counts once.
 
     Raises:
         ValueError: a share outside (0, 1).

@@ -63,6 +63,9 @@ def summarise(
         result["classes"] = {
             name: _scores(cases, [k], samples, seed, threshold) for k, name in zip(ids, labels, strict=True)
         }
+    result["per_patient"] = [
+        {"patient": name, "dice": _number(dice(matrix)[1:].mean())} for name, matrix in _patient_matrices(cases).items()
+    ]
     result["per_case"] = [_case_row(case) for case in cases]
     return result
 

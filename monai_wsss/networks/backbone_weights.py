@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from monai_wsss.errors import InputError
 
-_HEAD = ("head.", "fc.")  # a classifier's own layers on top of the backbone
+_HEAD = ("head.", "hidden.", "fc.")  # a classifier's own layers on top of the backbone
 # The only weights that depend on the number of input channels.
-_STEMS = ("conv1.weight", "trunk.0.weight", "layer0.conv1.weight")
-_VGG = ("features.", "trunk.")  # torchvision's name and ours: a classifier's `features` is what it computes
+_STEMS = ("conv1.weight", "trunk.0.weight", "encoder.trunk.0.weight", "layer0.conv1.weight")
+# torchvision's name of a VGG's convolutions, and ours: a classifier's `features` is what it computes
+_THEIRS, _OURS = "features.", ("trunk.", "encoder.trunk.")
 
 # Published SE-ResNeXt weights have the names of the first PyTorch port; MONAI's network has others.
 _SENET = (
@@ -35,13 +36,15 @@ def load_backbone(network: nn.Module, path: str | Path) -> list[str]:
 
     The first convolution is adapted to the network's C input channels: its kernels are summed over the file's
     channels and divided by C, so that a grey image gives the response that it had in the backbone as RGB. The
-    ``head`` convolutions and the last layer ``fc`` are taken together if the file has them all and their shapes fit,
-    and left alone otherwise; everything else has to fit. torchvision's ``classifier`` of a VGG is ignored.
+    ``head`` convolutions or ``hidden`` layers and the last layer ``fc`` are taken together if the file has them all and
+    their shapes fit, and left alone otherwise; everything else has to fit. torchvision's ``classifier`` of a VGG is
+    ignored.
 
     Args:
         network: a network with torchvision's key names, such as :class:`ResNetClassifier`, or with a VGG's
-            ``features`` under the name ``trunk`` (:class:`VGGClassifier`), or MONAI's SE-ResNeXt, for which the names
-            of the published ``se_resnext50_32x4d`` file are known; changed in place.
+            ``features`` under the name ``trunk`` (:class:`VGGClassifier`, :class:`ConvEncoder`) or ``encoder.trunk``
+            (:class:`FullyConnectedClassifier`), or MONAI's SE-ResNeXt, for which the names of the published
+            ``se_resnext50_32x4d`` file are known; changed in place.
         path: ``.safetensors``, or a file that ``torch.load(weights_only=True)`` reads.
 
     Returns:
@@ -53,14 +56,14 @@ def load_backbone(network: nn.Module, path: str | Path) -> list[str]:
     path = Path(path)
     file = _read(path)
     own = network.state_dict()
-    theirs, ours = _VGG
-    if any(key.startswith(ours) for key in own):
-        file = {ours + key.removeprefix(theirs) if key.startswith(theirs) else key: file[key] for key in file}
+    trunk = next((name for name in _OURS if any(key.startswith(name) for key in own)), "")
+    if trunk:
+        file = {trunk + key.removeprefix(_THEIRS) if key.startswith(_THEIRS) else key: file[key] for key in file}
     elif any(".adn.N." in key for key in own) and not any(".adn.N." in key for key in file):
         file = {_senet_name(key): file[key] for key in file}
     if not own.keys() & file.keys():
         raise InputError(f"{path}: no weight has a name of this network; give one with torchvision's key names.")
-    extra = [key for key in file if key.startswith(("layer", ours)) and key not in own]
+    extra = [key for key in file if key.startswith(("layer", *_OURS)) and key not in own]
     if extra:
         raise InputError(f"{path}: {extra[0]} is not in this network; give a backbone of the same depth.")
 

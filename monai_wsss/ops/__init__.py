@@ -8,6 +8,8 @@ from monai_wsss.ops.class_map import class_maps, gate_class_maps, normalize_clas
 from monai_wsss.ops.confident_labels import confident_labels
 from monai_wsss.ops.dense_crf import dense_crf, label_unary
 from monai_wsss.ops.gradient_map import grad_cam, grad_cam_plus_plus, layer_cam
+from monai_wsss.ops.head_mask import head_mask
+from monai_wsss.ops.log_sum_exp_pooling import log_sum_exp_pooling
 from monai_wsss.ops.random_walk import random_walk
 from monai_wsss.ops.region_growing import grow_seeds, one_hot_seeds
 from monai_wsss.ops.small_regions import drop_small_regions
@@ -26,8 +28,10 @@ __all__ = [
     "grad_cam",
     "grad_cam_plus_plus",
     "grow_seeds",
+    "head_mask",
     "label_unary",
     "layer_cam",
+    "log_sum_exp_pooling",
     "normalize_class_maps",
     "one_hot_seeds",
     "random_walk",

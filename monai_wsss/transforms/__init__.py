@@ -9,6 +9,7 @@ from monai_wsss.transforms.rand_gaussian_noise_range import RandGaussianNoiseRan
 from monai_wsss.transforms.rand_mirror import RandMirrord
 from monai_wsss.transforms.resample_to_grid import ResampleToGridd
 from monai_wsss.transforms.save_mask import SaveMaskd
+from monai_wsss.transforms.window_hu import WindowHUd
 
 __all__ = [
     "DenseCRFd",
@@ -23,4 +24,5 @@ __all__ = [
     "RandMirrord",
     "ResampleToGridd",
     "SaveMaskd",
+    "WindowHUd",
 ]

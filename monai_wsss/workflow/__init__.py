@@ -2,6 +2,7 @@
 
 from monai_wsss.workflow.bes import BESStage
 from monai_wsss.workflow.bundle_config import bundle_root
+from monai_wsss.workflow.classification_items import classification_items
 from monai_wsss.workflow.classify import ClassifyStage
 from monai_wsss.workflow.confident import ConfidentMaskStage
 from monai_wsss.workflow.dsrg import DSRGStage
@@ -10,6 +11,8 @@ from monai_wsss.workflow.first_weights import first_weights
 from monai_wsss.workflow.infer import InferStage
 from monai_wsss.workflow.infer_items import inference_items
 from monai_wsss.workflow.irnet import IRNetStage
+from monai_wsss.workflow.localise import LocaliseStage
+from monai_wsss.workflow.localiser_weights import localiser_folders, localiser_start
 from monai_wsss.workflow.mask_folders import mask_folders
 from monai_wsss.workflow.pipeline import Pipeline
 from monai_wsss.workflow.pseudo_mask_items import pseudo_mask_items
@@ -29,6 +32,7 @@ __all__ = [
     "EvaluateStage",
     "IRNetStage",
     "InferStage",
+    "LocaliseStage",
     "Pipeline",
     "RefineStage",
     "RelabelStage",
@@ -37,8 +41,11 @@ __all__ = [
     "TrainStage",
     "WalkStage",
     "bundle_root",
+    "classification_items",
     "first_weights",
     "inference_items",
+    "localiser_folders",
+    "localiser_start",
     "mask_folders",
     "pseudo_mask_items",
     "select_device",

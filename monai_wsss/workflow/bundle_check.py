@@ -16,7 +16,7 @@ from monai_wsss.workflow.bundle_config import is_stage_config, known_defaults, l
 _COMPONENTS = ("preprocessing", "augmentation", "classifier_def", "network_def", "train#preprocessing", "train#loss")
 
 # Counts of which none is a choice: head_convs=0 is a network without them.
-_OPTIONAL_COUNTS = ("_convs", "_iterations", "_times")
+_OPTIONAL_COUNTS = ("_convs", "_iterations", "_stages", "_times")
 
 
 def check_values(values: Mapping[str, Any], configs: Path, source: str) -> dict[str, Any]:
@@ -42,8 +42,8 @@ def _is_expression(value: Any) -> bool:
 
 
 def _checked(value: Any, default: Any, said: str) -> Any:
-    if value is None and isinstance(default, float):
-        return value  # for example a share that is switched off; the component decides
+    if value is None and (isinstance(default, float) or (isinstance(default, list) and isinstance(default[0], list))):
+        return value  # for example a share, or windows, that are switched off; the component decides
     if default is None or isinstance(default, dict) or _is_expression(default) or _is_expression(value):
         return value
     hint = f", such as {default}"

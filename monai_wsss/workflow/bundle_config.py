@@ -68,6 +68,18 @@ def is_stage_config(config: Mapping[str, Any]) -> bool:
     return "run" in config
 
 
+def config_files(stage: Mapping[str, Any]) -> list[str]:
+    """Files of a stage that `pipeline.yaml` names, later ones over earlier ones."""
+    return [stage["config"]] if isinstance(stage["config"], str) else list(stage["config"])
+
+
+def stage_parts(configs: Path) -> set[str]:
+    """Files that make one config into another stage of the pipeline: neither runs by itself nor is an overlay."""
+    path = configs / "pipeline.yaml"
+    stages = load_config(path)["stages"] if path.exists() else []
+    return {file for stage in stages for file in config_files(stage)[1:]}
+
+
 def known_defaults(configs: Path) -> dict[str, Any]:
     """Top-level ids of all configs of a bundle that run by themselves, with the first config's value."""
     defaults: dict[str, Any] = {}

@@ -10,7 +10,7 @@ import yaml
 
 from monai_wsss.errors import InputError
 from monai_wsss.workflow.bundle_check import check_components, check_values
-from monai_wsss.workflow.bundle_config import check_ids, is_stage_config, load_config
+from monai_wsss.workflow.bundle_config import check_ids, is_stage_config, load_config, stage_parts
 
 # What a bundle consists of beside its weights. Data and runs may lie in its folder too; they must not be copied along.
 _PARTS = ("LICENSE", "configs", "docs", "scripts")
@@ -26,7 +26,8 @@ def overlay_values(bundle: Path, overlays: Sequence[str]) -> dict[str, Any]:
     configs = bundle / "configs"
     for name in overlays:
         path = configs / f"{name.removesuffix('.yaml')}.yaml"
-        found = sorted(p.stem for p in configs.glob("*.yaml") if not is_stage_config(load_config(p)))
+        others = [p for p in configs.glob("*.yaml") if p.name not in stage_parts(configs)]
+        found = sorted(p.stem for p in others if not is_stage_config(load_config(p)))
         if path.stem not in found:
             raise InputError(f"{bundle}: no overlay '{name}'; it has {', '.join(found) or 'none'}")
         overlay = load_config(path)
@@ -74,7 +75,7 @@ def freeze_bundle(bundle: Path, target: Path, values: Mapping[str, Any]) -> Path
         for path in _files(bundle):
             copy = part / path.relative_to(bundle)
             copy.parent.mkdir(parents=True, exist_ok=True)
-            if path.parent != configs or path.suffix != ".yaml":
+            if path.parent != configs or path.suffix != ".yaml" or path.name in stage_parts(configs):
                 shutil.copyfile(path, copy)
             elif is_stage_config(load_config(path)):
                 text = path.read_text(encoding="utf-8")

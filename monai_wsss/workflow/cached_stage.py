@@ -76,6 +76,10 @@ class CachedStage(Stage):
             yield group, volumes
 
     def slice_labels(self, case: Case, depth: int) -> np.ndarray:
-        """Image-level labels of each slice, `(D, K)`, 0 to 1 or -1 (unknown); a volume's label holds for each slice."""
+        """Image-level labels of each slice, `(D, K)`, 0 to 1 or -1 (unknown).
+
+        A volume without slice labels hands its own to each slice: absent then holds for each, present for at least one.
+        Which ones, the seeds say.
+        """
         rows = case.slice_classes if case.slice_classes is not None else [case.classes] * depth
         return np.asarray(rows, dtype=np.float32).reshape(depth, len(self.dataset.labels))

@@ -8,7 +8,10 @@ import torch
 from torch import Tensor
 
 from monai_wsss.ops import body_mask, dense_crf, label_unary, threshold_labels
+from monai_wsss.transforms.window_hu import LOWEST
 from monai_wsss.workflow.cached_stage import CachedStage
+
+_RIM = 0.1  # of the 4 that a window spans; resampling spreads the head's edge over a pixel
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,8 @@ class CRFStage(CachedStage):
 
     def body(self, volume: Tensor) -> Tensor:
         """Where the body is, bool `(D, 1, H, W)`, of a volume `(D, C, H, W)`; everywhere if no body is looked for."""
-        return body_of(volume) if self.inside_body else torch.ones_like(volume[:, :1], dtype=torch.bool)
+        windowed = self.preprocessing.windows is not None
+        return body_of(volume, windowed) if self.inside_body else torch.ones_like(volume[:, :1], dtype=torch.bool)
 
 
 def unit_range(volume: Tensor) -> Tensor:
@@ -113,7 +117,13 @@ def unit_range(volume: Tensor) -> Tensor:
     return (volume - volume.min()) / (volume.max() - volume.min()).clamp(min=1e-6)
 
 
-def body_of(volume: Tensor) -> Tensor:
-    """Mask of the body, bool `(D, 1, H, W)`, of a volume `(D, C, H, W)`."""
-    inside = body_mask(volume.mean(dim=1, keepdim=True).movedim(0, -1)[None])  # (1, 1, H, W, D)
+def body_of(volume: Tensor, windowed: bool = False) -> Tensor:
+    """Mask of the body, bool `(D, 1, H, W)`, of a volume `(D, C, H, W)`; in windows of CT that of the head.
+
+    There Otsu's threshold would part bone from brain, and a skull that is open in a slice would lose the brain. But
+    all outside the head is at the windows' lowest value.
+    """
+    head = volume.amax(dim=1, keepdim=True) > LOWEST + _RIM
+    grey = head.float() if windowed else volume.mean(dim=1, keepdim=True)
+    inside = body_mask(grey.movedim(0, -1)[None])  # (1, 1, H, W, D)
     return inside[0].movedim(-1, 0).bool()

@@ -194,7 +194,9 @@ class DSRGStage(CachedStage):
                 for folder in (self.masks, "seeds")
             )
             volume = self.volume(case)
-            body = body_of(volume) if self.inside_body else torch.ones_like(volume[:, :1], dtype=torch.bool)
+            body = torch.ones_like(volume[:, :1], dtype=torch.bool)
+            if self.inside_body:
+                body = body_of(volume, self.preprocessing.windows is not None)
             absent = torch.from_numpy(is_absent(self.slice_labels(case, len(maps))).all(axis=1))
             seeds = seed_labels(masks[:, None], maps.float(), background, body, absent)[:, 0]
             write_array(self.run_folder / _SEEDS / f"{case.case}.npy", seeds.numpy())

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,18 @@ from monai_wsss.data import atomic_path, write_json
 from monai_wsss.errors import InputError
 from monai_wsss.workflow.bundle_config import PLACE_IDS, load_config
 from monai_wsss.workflow.bundle_freeze import freeze_bundle, write_value
+from monai_wsss.workflow.localiser_weights import CLASSIFIER, FINAL, STAGES
 from monai_wsss.workflow.manifest import Manifest, versions
 from monai_wsss.workflow.pipeline import applying_stages
 
 # Weights of an exported bundle stand in models/; the segmenter's name is the one that MONAI's tools look for.
-_WEIGHTS = {"segmenter/model.pt": "models/model.pt", "classifier/model.pt": "models/classifier.pt"}
+# A bundle without a classifier besides has no id for its weights.
+_WEIGHTS = {
+    "segmenter_weights": ("segmenter/model.pt", "models/model.pt"),
+    "classifier_weights": ("classifier/model.pt", "models/classifier.pt"),
+}
 _PLACES = {
-    "segmenter_weights": "$@bundle_root + '/models/model.pt'",
-    "classifier_weights": "$@bundle_root + '/models/classifier.pt'",
+    **{name: f"$@bundle_root + '/{target}'" for name, (_, target) in _WEIGHTS.items()},
     "distributed": False,  # inference is one process, however the training was
 }
 
@@ -34,11 +39,12 @@ def export_bundle(run: Path, out: Path) -> Path:
             in it.
     """
     manifest = Manifest(run)
-    for weights in _WEIGHTS:
+    used = _weights(run)
+    for weights in used:
         if not (run / weights).exists():
             raise InputError(f"{run / weights}: not there; finish the run first")
     _check_current(manifest, run)
-    earlier = (out / "configs" / "metadata.json").exists() and all((out / name).exists() for name in _WEIGHTS.values())
+    earlier = (out / "configs" / "metadata.json").exists() and all((out / name).exists() for name in used.values())
     if out.exists() and any(out.iterdir()) and not earlier:
         raise InputError(f"{out}: not empty and not an exported bundle; choose another folder")
     freeze_bundle(run / "bundle", out, _names_of_paths(run / "bundle"))
@@ -49,13 +55,31 @@ def export_bundle(run: Path, out: Path) -> Path:
     with atomic_path(config) as part:
         part.write_text(text, encoding="utf-8")
     (out / "models").mkdir(exist_ok=True)
-    for source, target in _WEIGHTS.items():
+    for source, target in used.items():
         shutil.copyfile(run / source, out / target)
     _update_metadata(out / "configs", manifest)
     card = out / "docs" / "README.md"
     with atomic_path(card) as part:
         part.write_text(card.read_text(encoding="utf-8") + model_card(manifest, run), encoding="utf-8")
     return out
+
+
+def _weights(run: Path) -> dict[str, str]:
+    """Weights that the run's inference takes, by their file in the run, and their file in a bundle."""
+    known = load_config(_config(run, "inference"))
+    return dict(places for name, places in _WEIGHTS.items() if name in known)
+
+
+def _config(run: Path, name: str) -> Path:
+    """A config of the run's own bundle.
+
+    Raises:
+        InputError: it is not there.
+    """
+    path = run / "bundle" / "configs" / f"{name}.yaml"
+    if not path.exists():
+        raise InputError(f"{path}: not there; run the pipeline into this folder first")
+    return path
 
 
 def _check_current(manifest: Manifest, run: Path) -> None:
@@ -80,10 +104,7 @@ def _check_current(manifest: Manifest, run: Path) -> None:
 
 def _stages(run: Path) -> list[str]:
     """Names of the stages that the run's own bundle has with its choices."""
-    path = run / "bundle" / "configs" / "pipeline.yaml"
-    if not path.exists():
-        raise InputError(f"{path}: not there; run the pipeline into this folder first")
-    config = load_config(path)
+    config = load_config(_config(run, "pipeline"))
     return [stage["name"] for stage in applying_stages(config["stages"], config)]
 
 
@@ -106,7 +127,10 @@ def _update_metadata(configs: Path, manifest: Manifest) -> None:
     path = configs / "metadata.json"
     metadata = json.loads(path.read_text(encoding="utf-8"))
     parser = ConfigParser(load_config(configs / "inference.yaml"))
-    labels, channels = parser.get_parsed_content("labels"), parser.get_parsed_content("out_channels")
+    labels = parser.get_parsed_content("labels")
+    named = "out_channels" in parser  # a network with one kind of head says itself how many it has
+    channels = parser.get_parsed_content("out_channels" if named else "network_def")
+    channels = channels if named else channels.out_channels
     names = ["background", *labels][-channels:]  # a sigmoid head has no channel of background
     output = metadata["network_data_format"]["outputs"]["pred"]
     output.update(num_channels=channels, channel_def={str(index): name for index, name in enumerate(names)})
@@ -135,9 +159,7 @@ def model_card(manifest: Manifest, run: Path) -> str:
     if scores.exists():
         result = json.loads(scores.read_text(encoding="utf-8"))
         dice, positives = result["patients"]["dice"], result["positives"]["dice"]
-        makers = [record for record in records.values() if record.get("writes") == "pseudo_masks"]
-        weak = any(record["status"] == "done" for record in makers)  # else the masks came from elsewhere
-        source = "masks made from image-level labels" if weak else "masks given to the run, of unknown origin"
+        source = _supervision(records)
         lines += [
             "",
             f"Trained on {source}. Test split, mean [95 % interval]: "
@@ -145,6 +167,16 @@ def model_card(manifest: Manifest, run: Path) -> str:
             f"{result['counts']['patients']} patients.",
         ]
     return "\n".join([*lines, ""])
+
+
+def _supervision(records: Mapping[str, Any]) -> str:
+    """What the segmenter learnt from."""
+    read = {name for record in records.values() if record.get("writes") == FINAL for name in record["inputs"]}
+    if read and read <= {"dataset", "backbone", CLASSIFIER, *STAGES}:  # a localiser, which learns from no mask
+        return "image-level labels"
+    makers = [record for record in records.values() if record.get("writes") == "pseudo_masks"]
+    weak = any(record["status"] == "done" for record in makers)  # else the masks came from elsewhere
+    return "masks made from image-level labels" if weak else "masks given to the run, of unknown origin"
 
 
 def _text(value: Any) -> str:

@@ -22,6 +22,7 @@ from monai_wsss.workflow.tracking import Tracker
 _STATISTICS = ("case", "class", "probability", "voxels", "ml", "components")
 _SLICES = ("case", "slice", "class", "probability", "voxels")
 _SKIPPED = ("file", "reason")
+_NETWORKS = ("segmenter", "classifier")  # whose weights these are, in order
 
 
 class InferStage(Stage):
@@ -30,12 +31,12 @@ class InferStage(Stage):
     Args:
         evaluator: MONAI's stock evaluator; its postprocessing writes the masks and leaves the saved mask in `pred`.
         labels: class names, for the tables.
-        weights: the checkpoint files that must be there.
+        weights: the checkpoint files that must be there: the segmenter's, and the classifier's if there is one. Where
+            all lie in the run folder, they say which of its folders are read.
         predictions_dir: folder to write; None is `predictions` in the run folder.
     """
 
     name = "infer"
-    reads = ("classifier", "segmenter")
     writes = "predictions"
 
     def __init__(
@@ -50,6 +51,9 @@ class InferStage(Stage):
         # Apart from `folder`, which is emptied before it is written anew: this one may hold other things.
         self.predictions_dir = Path(predictions_dir) if predictions_dir else self.folder
         self.evaluator, self.labels, self.weights = evaluator, labels, weights
+        self._of_run = all(Path(path).is_relative_to(self.run_folder) for path in weights)
+        if self._of_run:
+            self.reads = tuple(Path(path).relative_to(self.run_folder).parts[0] for path in weights)
         self._statistics: list[list[Any]] = []
         self._slices: list[list[Any]] = []
         self._progress: Callable[[int, int], None] | None = None
@@ -63,9 +67,9 @@ class InferStage(Stage):
 
     def _inputs(self) -> dict[str, str | None]:
         """Weights that an exported bundle brings along are no folders of the run."""
-        if all(Path(path).is_relative_to(self.run_folder) for path in self.weights):
+        if self._of_run:
             return super()._inputs()
-        inputs = {name: folder_hash(Path(path)) for name, path in zip(self.reads[::-1], self.weights, strict=True)}
+        inputs = {name: folder_hash(Path(path)) for name, path in zip(_NETWORKS, self.weights, strict=False)}
         return {"dataset": folder_hash(self.dataset_dir / "dataset.json"), **inputs}
 
     def run(self) -> dict[str, Any]:

@@ -8,14 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from monai_wsss.data import Case, PreparedDataset, atomic_path
 from monai_wsss.data.presence import sign_of
+from monai_wsss.ops import body_mask
+from monai_wsss.workflow.pictures import shown_channels
 
 _CASES, _PER_SIGN, _CLASSES = 6, 3, 12
 _TILE, _BORDER, _GAP, _MARGIN, _LEAST_WIDTH = 220, 8, 12, 24, 800  # pixels
 _FONT, _LINE = 20, 30
+_NARROW = 0.02  # of the range: a third of a body within so little is the soft tissue of CT
 _COLOURS = {"present": "#d55e00", "absent": "#0072b2", "unknown": "#999999"}  # apart for the colour-blind too
 
 
@@ -125,10 +129,10 @@ def _soft(value: float) -> str:
 
 
 def _picture(tile: _Tile, cache: Path) -> Image.Image:
-    """Return the slice upright, scaled from percentiles 1 to 99; the whole slice, not stretched."""
+    """Return the slice upright, the whole slice, not stretched."""
     array = np.load(cache / f"{tile.case.case}.npy", mmap_mode="r", allow_pickle=False)
-    image = np.asarray(array[tile.index], dtype=np.float32).transpose(2, 1, 0)  # (rows, columns, C), C is 1 or 3
-    low, high = np.percentile(image, [1, 99])
+    image = shown_channels(np.asarray(array[tile.index], dtype=np.float32)).transpose(2, 1, 0)  # (rows, columns, C)
+    low, high = _range(image)
     scaled = np.clip((image - low) / max(float(high - low), 1e-6), 0, 1) * 255
     picture = Image.fromarray(np.repeat(scaled.astype(np.uint8), 3 // image.shape[2], axis=2))
     picture.thumbnail((_TILE, _TILE))
@@ -137,6 +141,25 @@ def _picture(tile: _Tile, cache: Path) -> Image.Image:
     canvas = Image.new("RGB", (_TILE, _TILE))
     canvas.paste(picture, ((_TILE - picture.width) // 2, (_TILE - picture.height) // 2))
     return canvas
+
+
+def _range(image: np.ndarray) -> tuple[float, float]:
+    """What is shown black and white: percentiles 1 and 99; of CT, where they would level the brain, what is about it.
+
+    Measured: the narrowest third of the body takes .004 to .011 of the range in 128 slices of brain_ct phantoms, .02 or
+    more in all of 520 slices of lgg_mri (half of them .1), and .08 or more in 40 films of cxr_nih.
+    """
+    low, high = (float(value) for value in np.percentile(image, [1, 99]))
+    grey = torch.from_numpy(np.ascontiguousarray(image[..., 0]))
+    body = np.sort(image[..., 0][body_mask(grey[None, None])[0, 0].numpy()])
+    third = len(body) // 3
+    if third and image.shape[2] == 1:
+        widths = body[third:] - body[: len(body) - third]
+        first = int(widths.argmin())
+        width = float(widths[first])
+        if 0 < width < _NARROW * (high - low):
+            return float(body[first]) - 5 * width, float(body[first]) + 7 * width
+    return low, high
 
 
 def _legend(draw: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> None:

@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw
 from skimage.segmentation import find_boundaries
 
 from monai_wsss.data import Case, PreparedDataset, atomic_path
+from monai_wsss.transforms.window_hu import LOWEST
 from monai_wsss.workflow.tracking import Tracker
 
 _TITLE = 14  # pixels
@@ -34,12 +35,21 @@ def picture_slices(dataset: PreparedDataset, cache: Path, count: int = 4) -> lis
     return chosen[:count]
 
 
+def shown_channels(image: np.ndarray) -> np.ndarray:
+    """What is shown of an image `(C, W, H)`: three colours, of several windows of CT the first, `(1 or 3, W, H)`.
+
+    In false colours blood would be orange, and a red outline on it hard to see. Three channels whose darkest value is
+    exactly that of `WindowHUd` are windows: colours are standardised by numbers of their own.
+    """
+    return image if len(image) == 3 and float(image.min()) != LOWEST else image[:1]
+
+
 def _canvas(image: np.ndarray) -> np.ndarray:
     """Pixels `(W, H, 3)` from the darkest to the brightest value; the colours share one scale, so that hues stay."""
-    low, high = float(image.min()), float(image.max())
-    scaled = ((image - low) / max(high - low, 1e-6) * 255).astype(np.uint8)
-    colours = scaled if scaled.ndim == 3 else scaled[None]
-    return np.repeat(colours, 3 // len(colours), axis=0).transpose(1, 2, 0).copy()
+    shown = shown_channels(image) if image.ndim == 3 else image[None]
+    low, high = float(shown.min()), float(shown.max())
+    scaled = ((shown - low) / max(high - low, 1e-6) * 255).astype(np.uint8)
+    return np.repeat(scaled, 3 // len(scaled), axis=0).transpose(1, 2, 0).copy()
 
 
 def _paint(image: np.ndarray, overlay: np.ndarray | None) -> np.ndarray:
@@ -68,7 +78,7 @@ def save_panel(
     Args:
         path: file to write; nothing is written without a slice.
         images: slices `(W, H)` or `(C, W, H)` by the row's title, the W axis towards the patient's left, the H axis
-            towards the back; C = 1 is grey, C = 3 red, green and blue.
+            towards the back; C = 1 is grey, C = 3 red, green and blue; of windows of CT the first is shown.
         overlays: by title, maps in [0, 1] (drawn as heat) or label maps (drawn as outlines), `(W, H)`.
         tracker: receives the picture.
         zoom: enlargement.

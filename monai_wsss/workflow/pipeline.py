@@ -11,7 +11,14 @@ from monai.bundle import ConfigWorkflow
 from monai_wsss.data import PreparedDataset, input_error
 from monai_wsss.errors import InputError
 from monai_wsss.workflow.bundle_check import value_error
-from monai_wsss.workflow.bundle_config import check_ids, effective_config, known_ids, load_config
+from monai_wsss.workflow.bundle_config import (
+    check_ids,
+    config_files,
+    effective_config,
+    known_ids,
+    load_config,
+    stage_parts,
+)
 from monai_wsss.workflow.bundle_freeze import freeze_bundle, overlay_values
 from monai_wsss.workflow.manifest import Manifest
 from monai_wsss.workflow.mask_folders import mask_folders
@@ -34,7 +41,7 @@ class Pipeline:
     """Runs the stages that `pipeline.yaml` names; those that ended well with the same config and inputs are skipped.
 
     A stage may name conditions: `{name: walk, config: walk.yaml, refine: [irnet, bes]}` is one of the pipeline where
-    the id `refine` has one of these values.
+    the id `refine` has one of these values. `config` may be a list of files, later ones over earlier ones.
 
     The bundle's configs are first written to `<run>/bundle` with overlays and settings in place: each stage runs from
     that copy, which says in one place what was run and needs the original no more.
@@ -78,6 +85,7 @@ class Pipeline:
         listed = list(stages if stages is not None else self.own["stages"])
         self.overlays = [overlays] if isinstance(overlays, str) else list(overlays)
         self.overrides = dict(self._given(listed) if overrides is None else overrides)
+        self._check_parts()
         self.stages = applying_stages(listed, self._choices())
         self.device, self.tracking_uri, self.progress = device, tracking_uri, progress
         names = [stage["name"] for stage in self.stages]
@@ -99,6 +107,13 @@ class Pipeline:
             for k, v in chosen.items()
             if k not in own and k != "_meta_" and (k not in self.own or v != self.own[k])
         }
+
+    def _check_parts(self) -> None:
+        """Refuse ids that tell stages of one config apart: set for all of them they would all be the same stage."""
+        configs = self.bundle / "configs"
+        parts = {name for file in stage_parts(configs) for name in load_config(configs / file)}
+        if taken := sorted(parts & set(self._values())):
+            raise InputError(f"--set {taken[0]}: the pipeline sets it for each stage; choose a stage with --until")
 
     def _choices(self) -> dict[str, Any]:
         """Ids that conditions look at: of `pipeline.yaml`, and what is set over them."""
@@ -145,7 +160,7 @@ class Pipeline:
             if stage["name"] not in self.wanted:
                 continue
             try:
-                records[stage["name"]] = self._run_stage(bundle / "configs" / stage["config"], stage["name"])
+                records[stage["name"]] = self._run_stage(bundle / "configs", config_files(stage), stage["name"])
             except RuntimeError as error:  # MONAI's config parser wraps what a stage raises
                 reason = input_error(error)
                 if reason is None:
@@ -155,11 +170,11 @@ class Pipeline:
             dist.destroy_process_group()
         return records
 
-    def _run_stage(self, config: Path, name: str) -> dict[str, Any]:
+    def _run_stage(self, configs: Path, files: Sequence[str], name: str) -> dict[str, Any]:
         workflow = ConfigWorkflow(
-            config_file=str(config),
+            config_file=[str(configs / file) for file in files],
             logging_file=False,
-            bundle_root=str(config.resolve().parents[1]),
+            bundle_root=str(configs.resolve().parent),
             dataset_dir=str(self.dataset_dir),
             output_dir=str(self.run_folder),
             **self._given_values(),
@@ -171,7 +186,7 @@ class Pipeline:
             reason = None if input_error(error) else value_error(error)
             if reason is None:
                 raise
-            raise InputError(f"{config.name}: {reason}") from error
+            raise InputError(f"{files[-1]}: {reason}") from error
         stage.force = name in self.forced
         if self.progress is not None:
             self.progress(name)

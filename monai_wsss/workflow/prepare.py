@@ -68,6 +68,7 @@ def prepare(
     preprocessing: GridPreprocessing | None = None,
     progress: Progress | None = None,
     colour: bool = False,
+    exclude: Sequence[str | Path] = (),
 ) -> PrepareReport:
     """Write `out`/dataset.json, images, cache, and what there is to look at before training; see docs/reference.
 
@@ -97,6 +98,7 @@ def prepare(
         preprocessing: of the default cache; None takes `GridPreprocessing()`, which fits films without spacing.
         progress: see `Progress`.
         colour: pictures keep their three colours, in the imported images and in the default cache.
+        exclude: folders and files below `input` that are passed over.
 
     Raises:
         InputError: if nothing can be prepared at all; bad files alone are skipped and reported.
@@ -109,7 +111,7 @@ def prepare(
     rule = None if series in (None, "all") else SeriesRule.parse(str(series))
     table = read_labels_table(labels, classes, split_column, slice_key, group_column)
     headers = None if progress is None else lambda done: progress(done, None, "reading headers")
-    left_out = [out, *(out / name for name in ("images", "truth", "cache")), *([masks] if masks else [])]
+    left_out = [out, *(out / name for name in ("images", "truth", "cache")), *([masks] if masks else []), *exclude]
     there = search(input, left_out, resample, headers)
     volumes = there.volumes
     refused = [Skipped(str(place_of(series.files)), reason_unusable(series)) for series in there.unusable]

@@ -50,7 +50,12 @@ def prepare_format(
         native = FORMATS[name](Path(input), None if labels is None else Path(labels), Path(scratch))
         if native.split_column is not None and not any(options.get(split) for split in _SPLITS):
             options["split_column"] = native.split_column
-        options |= {"classes": native.classes, "masks": native.masks, "colour": native.colour}
+        options |= {
+            "classes": native.classes,
+            "masks": native.masks,
+            "colour": native.colour,
+            "exclude": native.exclude,
+        }
         try:
             report = prepare(native.images, native.labels, out, **options)
         except InputError as error:  # the user knows nothing of the table that we wrote

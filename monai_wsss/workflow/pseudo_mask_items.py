@@ -28,7 +28,8 @@ def pseudo_mask_items(
 
     Kept are slices labelled absent for every class, and those with a class present (from 0.5) none of whose masks is
     empty: one without a lesion pixel would teach that a positive slice is background. Ignored pixels (255) are no
-    lesion. What lies between is left out.
+    lesion. What lies between is left out, and so is a slice without a seed in a positive study that is labelled as a
+    whole: it may hold a lesion, or none.
 
     Args:
         dataset_dir: prepared folder.

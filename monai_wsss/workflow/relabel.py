@@ -51,7 +51,7 @@ class RelabelStage(CRFStage):
     """
 
     name = "relabel"
-    reads = ("dsrg",)
+    reads = ("dsrg", "seeds")
     writes = "relabelled"
 
     def __init__(
@@ -85,6 +85,7 @@ class RelabelStage(CRFStage):
         """Masks of some cases, uint8 `(D, 1, H, W)` each, of images `(D, C, H, W)` each."""
         rows = np.concatenate([self.slice_labels(*pair) for pair in zip(cases, map(len, volumes), strict=True)])
         present = torch.from_numpy(is_present(rows))
+        present &= torch.cat([self._open(*pair) for pair in zip(cases, volumes, strict=True)])
         images, grey = torch.cat(list(volumes)), torch.cat([unit_range(volume) for volume in volumes])
         masks = torch.full_like(images[:, :1], _IGNORE, dtype=torch.uint8)
         masks[torch.from_numpy(is_absent(rows).all(axis=1))] = 0
@@ -93,6 +94,13 @@ class RelabelStage(CRFStage):
                 masks[row, 0] = self.labels(logits, grey[row], present[row])
         parts = masks.split([len(volume) for volume in volumes])
         return [self._in_body(part, volume) for part, volume in zip(parts, volumes, strict=True)]
+
+    def _open(self, case: Case, volume: Tensor) -> Tensor:
+        """Classes that a slice may have, bool `(D, K)`: in a study with one label those with a seed in the slice."""
+        if case.slice_classes is not None or len(volume) == 1:
+            return torch.ones(len(volume), len(self.dataset.labels), dtype=torch.bool)
+        seeds = np.load(self.run_folder / "seeds" / f"{case.case}.npy", mmap_mode="r")
+        return torch.from_numpy(seeds.any(axis=(2, 3)))
 
     def _in_body(self, masks: Tensor, volume: Tensor) -> Tensor:
         lesion = (masks > 0) & (masks < _IGNORE)

@@ -23,14 +23,16 @@ class SeedStage(CachedStage):
 
     Maps are gated by the image-level label in training and validation (open from 0.5, see `is_present`; unknown counts
     as absent) and by the classifier's own probability in the test split, whose labels this stage does not read. Gated
-    slices are zero.
+    slices are zero. Where one label holds for a study of several slices, a class that it has is open in the slices in
+    which the classifier sees it, and at least in that of its highest probability, the first of equal ones.
     `slices.csv` holds the classifier's probability of each slice.
 
     Args:
         network: classifier; its weights are read from `classifier/model.pt`.
         inferer: makes raw class maps `(B, K, H, W)` of a batch, for example `MultiScaleCAMInferer`.
         batch_size: slices at once.
-        gate_probability: probability from which a test slice counts as positive.
+        gate_probability: probability from which a slice counts as positive in the test split, and in a study with one
+            label for all slices.
         normalise: `min_max` stretches a map from its minimum to its maximum, `max` divides its positive part by its
             maximum, see `normalize_class_maps`.
     """
@@ -67,6 +69,20 @@ class SeedStage(CachedStage):
         """Classifier's probability of each slice and class, `(D, K)`."""
         return torch.cat([self.network(batch.to(self.device)).float().sigmoid().cpu() for batch in self._batches(case)])
 
+    def present(self, case: Case, probability: torch.Tensor) -> torch.Tensor:
+        """Which classes are open in which slice of a training or validation case, bool `(D, K)`.
+
+        Args:
+            case: with its labels.
+            probability: the classifier's, `(D, K)`.
+        """
+        labelled = torch.from_numpy(is_present(self.slice_labels(case, len(probability))))
+        if case.slice_classes is not None:
+            return labelled
+        seen = probability >= self.gate_probability
+        seen[probability.argmax(dim=0), torch.arange(seen.shape[1])] = True
+        return labelled & seen
+
     @torch.no_grad()
     def maps(self, case: Case, present: torch.Tensor) -> torch.Tensor:
         """Normalised class maps of the slices and classes in `present` `(D, K)`; zeros elsewhere."""
@@ -90,7 +106,7 @@ class SeedStage(CachedStage):
                 if split == "test":
                     present = probability >= self.gate_probability
                 else:
-                    present = torch.from_numpy(is_present(self.slice_labels(case, len(probability))))
+                    present = self.present(case, probability)
                 write_array(self.folder / f"{case.case}.npy", self.maps(case, present).half().numpy())
                 heartbeat.beat(done := done + 1)
                 gated_on, slices = gated_on + int(present.any(dim=1).sum()), slices + len(probability)

@@ -218,6 +218,8 @@ def _auc(
         signs = [rows.weight[train] @ (rows.positive[train] == sign) for sign in (0, 1)]
         if not min(signs):
             return None, "too few patients for five folds"
+        if not len(test):  # no patient of this fold has labelled slices
+            continue
         weight = rows.weight[train] / np.take(signs, rows.positive[train])
         model = make_pipeline(*_encoder(features[train]), LogisticRegression(max_iter=300))
         model.fit(features[train], rows.positive[train], logisticregression__sample_weight=weight * len(train) / 2)

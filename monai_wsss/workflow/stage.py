@@ -39,9 +39,9 @@ class Stage(ABC):
         tracking_uri: `auto`, `none` or an MLflow tracking URI.
     """
 
-    name: ClassVar[str]
+    name: str
     reads: tuple[str, ...] = ()  # of the class, or of an object whose config chooses
-    writes: ClassVar[str]
+    writes: str
     trains: ClassVar[bool] = False  # True: every process of a distributed run takes part, not the first alone
 
     def __init__(

@@ -10,24 +10,28 @@ from monai.bundle.properties import InferProperties, TrainProperties
 
 BUNDLES = Path(__file__).parents[2] / "bundles"
 NARROW = {"channels": [4, 8, 16, 32]}
-# bundle, segmenter, ids that make the network small enough for a test
+# bundle, ids of the network, small enough for a test
 NETWORKS = [
-    ("brain_mri_lesion_mixed_unet", "mixed_unet", NARROW),
-    ("brain_mri_lesion_mixed_unet", "unet", NARROW),
-    ("cxr_pneumothorax_irnet", "unet_se_resnext50", {}),
-    ("cxr_pneumothorax_irnet", "unet_resnet50", {}),
-    ("cxr_pneumothorax_irnet", "unet_resnet18", {}),
-    ("cxr_pneumothorax_irnet", "deeplab_v3_resnet18", {}),
-    ("cxr_pneumothorax_irnet", "deeplab_v3_plus_resnet18", {}),
-    ("cxr_pneumothorax_irnet", "unet", NARROW),
-    ("brain_mri_lesion_dsrg", "deeplab_v2_vgg16", {"segmenter_width": 0.0625}),
-    ("brain_mri_lesion_dsrg", "unet", NARROW),
-    ("brain_mri_lesion_bes", "deeplab_v2_vgg16_large_fov", {"segmenter_width": 0.0625}),
-    ("brain_mri_lesion_bes", "deeplab_v2_resnet18", {}),
+    ("brain_mri_lesion_mixed_unet", {"segmenter": "mixed_unet", **NARROW}),
+    ("brain_mri_lesion_mixed_unet", {"segmenter": "unet", **NARROW}),
+    ("cxr_pneumothorax_irnet", {"segmenter": "unet_se_resnext50"}),
+    ("cxr_pneumothorax_irnet", {"segmenter": "unet_resnet50"}),
+    ("cxr_pneumothorax_irnet", {"segmenter": "unet_resnet18"}),
+    ("cxr_pneumothorax_irnet", {"segmenter": "deeplab_v3_resnet18"}),
+    ("cxr_pneumothorax_irnet", {"segmenter": "deeplab_v3_plus_resnet18"}),
+    ("cxr_pneumothorax_irnet", {"segmenter": "unet", **NARROW}),
+    ("brain_mri_lesion_dsrg", {"segmenter": "deeplab_v2_vgg16", "segmenter_width": 0.0625}),
+    ("brain_mri_lesion_dsrg", {"segmenter": "unet", **NARROW}),
+    ("brain_mri_lesion_bes", {"segmenter": "deeplab_v2_vgg16_large_fov", "segmenter_width": 0.0625}),
+    ("brain_mri_lesion_bes", {"segmenter": "deeplab_v2_resnet18"}),
+    ("brain_ct_hemorrhage_mixed_unet", {"segmenter": "mixed_unet", **NARROW}),
+    ("cxr_tuberculosis_deconv", {"network_width": 0.0625}),
+    ("cxr_tuberculosis_deconv", {"network_width": 0.0625, "tied": False, "deconv_stages": 1}),
+    ("cxr_tuberculosis_deconv", {"network_width": 0.0625, "encoder_name": "vgg16"}),
 ]
 
 each_bundle = pytest.mark.parametrize("bundle", sorted(path.name for path in BUNDLES.iterdir()))
-each_network = pytest.mark.parametrize(("bundle", "segmenter", "narrow"), NETWORKS)
+each_network = pytest.mark.parametrize(("bundle", "values"), NETWORKS)
 both = pytest.mark.parametrize(
     ("config", "kind"), [("train.yaml", "train"), ("inference.yaml", "infer")], ids=["train", "inference"]
 )
@@ -42,8 +46,8 @@ def config_of(bundle, config):
 
 
 @pytest.fixture
-def run_of(whole, whole_films, whole_dsrg, whole_bes):
-    return {run.bundle.name: run for run in (whole, whole_films, whole_dsrg, whole_bes)}
+def run_of(whole, whole_films, whole_dsrg, whole_bes, whole_deconv, whole_ct):
+    return {run.bundle.name: run for run in (whole, whole_films, whole_dsrg, whole_bes, whole_deconv, whole_ct)}
 
 
 def references(bundle, config, kind):
@@ -105,15 +109,14 @@ def test_optional_properties_are_used_by_exact_reference(bundle, config, kind):
 
 @both
 @each_network
-def test_network_agrees_with_metadata(bundle, segmenter, narrow, config, kind):
+def test_network_agrees_with_metadata(bundle, values, config, kind):
     verify_net_in_out(
         net_id="network_def",
         meta_file=meta(bundle),
         config_file=config_of(bundle, config),
         device="cpu",
         n=4 if bundle.startswith("brain") else 1,  # 32 x 32
-        segmenter=segmenter,
-        **narrow,
+        **values,
     )
 
 
@@ -131,10 +134,10 @@ def test_another_head_than_metadata_says_is_noticed():
 
 
 @each_network
-def test_torchscript_gives_the_same_output(bundle, segmenter, narrow, tmp_path):
+def test_torchscript_gives_the_same_output(bundle, values, tmp_path):
     config = config_of(bundle, "inference.yaml")
     parser = ConfigParser(ConfigParser.load_config_file(config))
-    parser.update({"segmenter": segmenter, **narrow})
+    parser.update(values)
     network = parser.get_parsed_content("network_def").eval()
     torch.save(network.state_dict(), tmp_path / "model.pt")
     ckpt_export(
@@ -143,12 +146,12 @@ def test_torchscript_gives_the_same_output(bundle, segmenter, narrow, tmp_path):
         ckpt_file=str(tmp_path / "model.pt"),
         meta_file=meta(bundle),
         config_file=config,
-        segmenter=segmenter,
-        **narrow,
+        **values,
     )
     files = {"metadata.json": ""}
     loaded = torch.jit.load(tmp_path / "model.ts", _extra_files=files).eval()
     assert json.loads(files["metadata.json"])["name"] == json.loads(Path(meta(bundle)).read_text())["name"]
-    image = torch.rand(2, 1, 40, 24, generator=torch.Generator().manual_seed(0))  # no power of two
+    channels = json.loads(Path(meta(bundle)).read_text())["network_data_format"]["inputs"]["image"]["num_channels"]
+    image = torch.rand(2, channels, 40, 36, generator=torch.Generator().manual_seed(0))  # no power of two
     with torch.no_grad():
         torch.testing.assert_close(loaded(image), network(image))

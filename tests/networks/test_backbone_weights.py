@@ -8,6 +8,8 @@ from safetensors.torch import save_file
 from monai_wsss.errors import InputError
 from monai_wsss.networks import ResNetClassifier, load_backbone
 from monai_wsss.networks.nets.classifier import classifier
+from monai_wsss.networks.nets.conv_encoder import ConvEncoder
+from monai_wsss.networks.nets.fully_connected_classifier import FullyConnectedClassifier
 
 HEAD = ["fc.weight", "fc.bias"]
 Weights = dict[str, torch.Tensor]
@@ -143,6 +145,34 @@ def test_published_vgg(tmp_path: Path, name: str, weights: int, file: str) -> No
         )
     for key in after.keys() - set(loaded):
         assert key.startswith(("head.", "fc.")) and torch.equal(after[key], before[key])
+
+
+@pytest.mark.parametrize(("prefix", "network"), [("", ConvEncoder), ("encoder.", FullyConnectedClassifier)])
+def test_published_vgg_with_switches(tmp_path: Path, prefix: str, network: type) -> None:
+    rgb = as_published("vgg16")
+    net = network("vgg16", width=0.125, **({"input_size": 32, "hidden": 4} if prefix else {}))
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    loaded = load_backbone(net, write(rgb, tmp_path / "backbone.pth"))
+    after = net.state_dict()
+    assert loaded == [key for key in after if key.startswith(f"{prefix}trunk.")] and len(loaded) == 13 * 2
+    stem = f"{prefix}trunk.0.weight"
+    torch.testing.assert_close(after[stem], rgb["features.0.weight"].sum(dim=1, keepdim=True))
+    for key in loaded:
+        if key != stem:
+            assert torch.equal(after[key], rgb[key.replace(f"{prefix}trunk.", "features.")]), key
+    for key in after.keys() - set(loaded):
+        assert torch.equal(after[key], before[key])
+    with pytest.raises(InputError, match=r"trunk\.1\.weight is not in this network"):
+        load_backbone(net, write(as_published("vgg16_bn"), tmp_path / "other.pth"))
+
+
+def test_fully_connected_layers_are_taken_where_they_fit(tmp_path: Path) -> None:
+    own = FullyConnectedClassifier("vgg16", input_size=32, hidden=4, width=0.125)
+    path = write(own.state_dict(), tmp_path / "classifier.pt")
+    same = FullyConnectedClassifier("vgg16", input_size=32, hidden=4, width=0.125)
+    assert load_backbone(same, path) == list(own.state_dict())
+    larger = FullyConnectedClassifier("vgg16", input_size=64, hidden=4, width=0.125)  # four times as many features
+    assert [key for key in load_backbone(larger, path) if not key.startswith("encoder.")] == []
 
 
 @pytest.mark.parametrize(

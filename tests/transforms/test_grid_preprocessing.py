@@ -4,6 +4,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from monai.transforms import Invertd
 
 from monai_wsss.data import cache_folder
 from monai_wsss.errors import InputError
@@ -118,3 +119,60 @@ def test_a_grey_volume_in_three_channels(tmp_path, pixel_spacing):
     assert colours.shape == (3, 32, 32, 3)
     torch.testing.assert_close(colours.as_tensor(), grey.as_tensor().expand(3, -1, -1, -1), atol=2e-3, rtol=0)
     assert colours.meta["body_box"] == grey.meta["body_box"] and torch.equal(colours.affine, grey.affine)
+
+
+WINDOWS = [[40, 80], [80, 200], [600, 2800]]
+
+
+def head_ct(*shape):
+    array = np.full(shape, -1000, np.float32)
+    array[4:-4, 4:-4] = np.random.default_rng(0).uniform(0, 100, array[4:-4, 4:-4].shape)
+    return array
+
+
+def test_windows_stand_in_the_parameters_where_they_are_set():
+    default = {"version": 1, "pixel_spacing": 1.0, "size": [256, 256], "clip": [0.5, 99.5]}
+    assert GridPreprocessing(windows=None).parameters == default
+    grid = GridPreprocessing(windows=WINDOWS)
+    assert grid.parameters == default | {"windows": [[40.0, 80.0], [80.0, 200.0], [600.0, 2800.0]]}
+    assert json.loads(json.dumps(grid.parameters)) == grid.parameters
+    assert grid.channels == 3 and grid.inside_body
+    one = GridPreprocessing(windows=[[40, 80]], pixel_spacing=None)
+    assert one.channels == 1 and one.inside_body  # the head is looked for without a pixel size too
+    assert "inside_body" not in one.parameters
+    assert GridPreprocessing(windows=WINDOWS, inside_body=False).parameters["inside_body"] is False
+    with pytest.raises(ValueError, match="leave channels at 1, got 3"):
+        GridPreprocessing(windows=WINDOWS, channels=3)
+
+
+@pytest.mark.parametrize("pixel_spacing", [1.0, 2.0, None])
+def test_ct_in_windows(tmp_path, pixel_spacing):
+    path = write(tmp_path / "v.nii.gz", head_ct(20, 24, 3))
+    grid = GridPreprocessing(pixel_spacing=pixel_spacing, size=(32, 28), windows=WINDOWS)
+    image = grid({"image": path})["image"]
+    assert image.shape == (3, 32, 28, 3) and image.dtype == torch.float32
+    assert float(image.min()) == -2 and float(image.max()) <= 2 + 1e-5 and float(image[:, 0, 0].max()) == -2
+    assert image.meta["body_cropped_mm"] == 0
+    back = Invertd(keys="image", transform=grid, orig_keys="image", nearest_interp=False)({"image": image})["image"]
+    assert back.shape == (3, 20, 24, 3)
+
+
+def test_a_window_is_taken_before_the_resampling(tmp_path):
+    """Bone is cut to the window first: resampled first, 1500 HU would outshine what lies a pixel beside it."""
+    array = head_ct(40, 40, 1)
+    array[4:36, 4:36] = 30
+    array[4:8] = 1500
+    image = GridPreprocessing(pixel_spacing=2.0, size=(20, 20), windows=[[40, 80]])(
+        {"image": write(tmp_path / "v.nii", array)}
+    )["image"]
+    # the first axis is turned, so rows 9 and 8 lie on the grid's row 15; a blur of sigma .5 pixel takes 16 % of row 8
+    # from the bone beside it and nothing of row 9, so 8 % of the mean: .375 + .08 (1 - .375) = .425 of the window.
+    # Resampled first, (30 + .08 * 1470) / 80 = 1.8 of it would be white
+    assert float(image[0, 15, 10, 0]) == pytest.approx(4 * 0.425 - 2, abs=0.05)
+
+
+def test_pictures_have_no_windows(tmp_path):
+    path = write(tmp_path / "v.nii", body(20, 24, 1))
+    with pytest.raises(InputError, match="overlay pictures") as error:
+        GridPreprocessing(windows=WINDOWS)({"image": path})
+    assert str(error.value).startswith(f"{path}: ") and "\n" not in str(error.value)

@@ -93,3 +93,36 @@ def test_nothing_to_show(tmp_path):
     assert draw(tmp_path, Case("x.nii", "c", "c", (-1,))) is None
     unread = PreparedDataset(("tumour",), training=(Case("x.nii", "gone", "gone", (1,)),))
     assert not draw_label_preview(tmp_path / "p.png", unread, tmp_path)
+
+
+def ct(depth=3):
+    """A standardised head CT: brain of 30 HU with blood of 70 in bone of 1500, on air cut to -100."""
+    hu = np.full((depth, 1, 48, 48), -100, np.float32)
+    hu[:, :, 10:38, 10:38] = 1500
+    hu[:, :, 12:36, 12:36] = 30 + np.random.default_rng(0).normal(0, 5, (depth, 1, 24, 24))
+    hu[:, :, 16:24, 16:24] = 70
+    return (hu - 100) / 300
+
+
+@pytest.mark.parametrize("shift", [0, 5])
+def test_blood_can_be_told_from_the_brain(tmp_path, shift):
+    case = sliced("c1", [0, 1, 0])
+    np.save(tmp_path / "c1.npy", ct() + shift)
+    draw_label_preview(tmp_path / "p.png", PreparedDataset(("blood",), training=(case,)), tmp_path)
+    page = np.asarray(Image.open(tmp_path / "p.png")).astype(int)[..., 0]
+    scale = 220 / 48
+    blood, brain, bone = (
+        page[TOP + 8 + round(row * scale), LEFT + 8 + round(column * scale)]
+        for row, column in ((20, 20), (30, 30), (11, 20))
+    )
+    assert blood - brain > 40 and bone == 255  # of 1600 HU, 40 would be 6 levels of 255
+
+
+def test_of_windows_the_first_is_shown_in_grey(tmp_path):
+    case = sliced("c1", [0, 1, 0])
+    windows = np.full((3, 2, 8, 8), -2, np.float32)
+    windows[:, 0, 4:] = 2
+    np.save(tmp_path / "c1.npy", windows)
+    draw_label_preview(tmp_path / "p.png", PreparedDataset(("blood",), training=(case,)), tmp_path)
+    page = np.asarray(Image.open(tmp_path / "p.png"))
+    assert page[TOP + 100, LEFT + 30].tolist() == [0] * 3 and page[TOP + 100, LEFT + 200].tolist() == [255] * 3

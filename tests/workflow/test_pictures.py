@@ -108,3 +108,11 @@ def test_a_mask_that_fills_the_image_has_its_outline_at_the_rim(tmp_path):
     drawn = np.asarray(Image.open(tmp_path / "panel.png"))[-8:]
     red = (drawn == (230, 60, 60)).all(axis=2)
     assert red[[0, -1]].all() and red[:, [0, -1]].all() and not red[1:-1, 1:-1].any()
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_of_windows_the_first_is_shown(tmp_path, channels):
+    image = np.stack([np.linspace(-2, 2, 6).reshape(2, 3) * (1 if c == 0 else 0.5) for c in range(channels)])
+    save_panel(tmp_path / "windows.png", {"": [image]}, {}, zoom=1)
+    save_panel(tmp_path / "first.png", {"": [image[0]]}, {}, zoom=1)
+    assert (tmp_path / "windows.png").read_bytes() == (tmp_path / "first.png").read_bytes()

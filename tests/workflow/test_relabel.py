@@ -104,7 +104,9 @@ def test_slices_of_which_nothing_is_known_are_ignored(stage):
     assert [shape[0] for shape in stage_.network.batches] == [2]  # no other slice is segmented
 
 
-def test_a_whole_volumes_label_holds_for_each_slice(stage):
+def test_a_whole_volumes_label_holds_for_each_slice_with_a_seed(stage, tmp_path):
+    (tmp_path / "run" / "seeds").mkdir(parents=True)
+    np.save(tmp_path / "run" / "seeds" / "c.npy", np.ones((2, 2, 16, 16), np.float16))
     found = masks(stage("ab", splits={"training": {"c": ([BOTH, BOTH], (0, 1)), "n": ([BOTH], (0, 0))}}))
     assert (found[:, 11, 11] == 2).all() and not (found == 1).any()
 
@@ -214,3 +216,15 @@ def test_a_segmenter_that_finds_nothing_is_named_here_and_not_in_the_next_stage(
         InputError, match=r"finds no lesion; look at dsrg/preview\.png, train it longer \(dsrg_epochs\)"
     ):
         stage(splits={"training": {"c": ([picture()], [[1]])}, "validation": {"v": ([picture()], [[1]])}})
+
+
+def test_a_study_with_one_label_has_masks_where_it_has_seeds_alone(stage, tmp_path):
+    """Its other slices are neither positive nor negative: nobody knows."""
+    volume = np.stack([picture((4, 4, 1))] * 3)
+    seeds = np.zeros((3, 1, 16, 16), np.float16)
+    seeds[1, 0, 4, 4] = 1
+    (tmp_path / "run" / "seeds").mkdir(parents=True)
+    np.save(tmp_path / "run" / "seeds" / "c.npy", seeds)
+    stage(splits={"training": {"c": (volume, (1,))}, "validation": {"v": (volume[:1], [[1]])}}, inside_body=False)
+    masks = np.load(tmp_path / "run" / "relabelled" / "c.npy")
+    assert [np.unique(part).tolist() for part in masks] == [[255], [0, 1], [255]]

@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +140,16 @@ def test_slice_position_predicts_slice_labels():
     found = aucs(cases, rows)
     assert found["slice position"].auc > 0.95
     assert found["file size"].auc == pytest.approx(0.5, abs=0.01)
+
+
+def test_a_few_cases_with_slice_labels_among_many_studies():
+    """A fold may have no slice of its own to score."""
+    rng = random.Random(0)
+    cases, rows = make(60, file_size=lambda i: 1000.0 + rng.random())
+    slices = tuple((int(k > 5),) for k in range(10))
+    cases = [replace(case, slice_classes=slices) if i < 3 else case for i, case in enumerate(cases)]
+    found = aucs(cases, rows)["slice position"]
+    assert found.auc == pytest.approx(1, abs=0.05) or found.reason == "too few patients for five folds"
 
 
 def test_a_slice_inherits_what_belongs_to_its_case():

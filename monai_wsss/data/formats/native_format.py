@@ -23,6 +23,7 @@ class NativeData:
         colour: images keep their three colours.
         rows_without_file: lines of the data set's own table that name no image.
         mask_problems: files of images whose true mask cannot be used, with reasons.
+        exclude: files below `images` that are no images, such as masks of lungs; nothing is said of them.
         notes: what else is worth knowing, one sentence each, without names.
     """
 
@@ -34,6 +35,7 @@ class NativeData:
     colour: bool = False
     rows_without_file: tuple[str, ...] = ()
     mask_problems: tuple[Skipped, ...] = ()
+    exclude: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
 
 

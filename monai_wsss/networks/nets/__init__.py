@@ -1,22 +1,29 @@
 """Whole networks."""
 
+from monai_wsss.networks.nets.bag_classifier import BagClassifier
 from monai_wsss.networks.nets.benet import BENet, BoundaryNetwork
 from monai_wsss.networks.nets.boundary_network import boundary_network
 from monai_wsss.networks.nets.classifier import classifier
+from monai_wsss.networks.nets.fully_connected_classifier import FullyConnectedClassifier
 from monai_wsss.networks.nets.irnet import IRNet
 from monai_wsss.networks.nets.mixed_unet import MixedUNet
 from monai_wsss.networks.nets.pooled_classifier import PooledClassifier
 from monai_wsss.networks.nets.resnet_classifier import ResNetClassifier
 from monai_wsss.networks.nets.segmenter import segmenter, with_backbone
+from monai_wsss.networks.nets.tied_deconv import ImageScores, TiedDeconvNet
 from monai_wsss.networks.nets.vgg_classifier import VGGClassifier
 
 __all__ = [
     "BENet",
+    "BagClassifier",
     "BoundaryNetwork",
+    "FullyConnectedClassifier",
     "IRNet",
+    "ImageScores",
     "MixedUNet",
     "PooledClassifier",
     "ResNetClassifier",
+    "TiedDeconvNet",
     "VGGClassifier",
     "boundary_network",
     "classifier",
