@@ -8,9 +8,12 @@ import typer
 
 from benchmarks.accuracy import accuracy as measure
 from benchmarks.accuracy import named_folders, save
+from benchmarks.activations import activation_curves
+from benchmarks.bags import write_bags
 from benchmarks.boxes import boxes_table
 from benchmarks.pictures import case_pictures
 from benchmarks.scan import scan_timing
+from benchmarks.sites import sites_table
 from benchmarks.tables import format_table, rebuild
 from benchmarks.threshold_grid import threshold_grid
 from monai_wsss.cli import parse_settings
@@ -105,13 +108,70 @@ def boxes(
 
 
 @app.command()
+def activations(
+    data: Annotated[Path, typer.Option(help="Prepared folder.")],
+    work: Annotated[Path, typer.Option(help="Folder that `accuracy` worked in.")],
+    out: Annotated[Path, typer.Option(help="PNG file to write.")],
+    beside: Annotated[
+        list[str] | None, typer.Option(help="[NAME=]DIR: another such folder, such as untied=DIR; may be repeated.")
+    ] = None,
+    top: Annotated[int, typer.Option(help="Strongest activations of an image.")] = 10_000,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    json: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
+) -> None:
+    """Draw how activations fall off after a pooling and after the deconvolution of its size (the paper's Fig. 2)."""
+    runs = {"": work} | named_folders(beside or [])
+    table = activation_curves(data, {label: path / "method" for label, path in runs.items()}, out, top, device)
+    if json is not None:
+        save(table, json)
+    typer.echo(format_table(table))
+
+
+@app.command()
+def sites(
+    data: Annotated[Path, typer.Option(help="Prepared folder with sites, one class.")],
+    work: Annotated[Path, typer.Option(help="Folder of the runs; a second call goes on where the first stopped.")],
+    bundle: Annotated[str, typer.Option(help="Name of a bundle.")] = "cxr_tuberculosis_deconv",
+    overlay: Annotated[list[str] | None, typer.Option(help="Overlay of the bundle.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="id=value.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    json: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
+) -> None:
+    """Test every site with what was trained on the other sites alone (protocol W0)."""
+    _log()
+    table = sites_table(data, ROOT / "bundles" / bundle, work, overlay or [], parse_settings(set_ or []), device)
+    if json is not None:
+        save(table, json)
+    typer.echo(format_table(table))
+
+
+@app.command()
+def bags(
+    images: Annotated[Path, typer.Option(help="Folder of volumes, PatientID.nii.gz.")],
+    labels: Annotated[Path, typer.Option(help="Table with PatientID, slice (from 0) and class columns.")],
+    masks: Annotated[Path, typer.Option(help="Folder of true masks, named as the volumes.")],
+    split: Annotated[Path, typer.Option(help="JSON: train, val and test, a list of patients each.")],
+    out: Annotated[Path, typer.Option(help="Folder to write; must not be there.")],
+    slices: Annotated[int, typer.Option(help="Slices of a bag.")] = 8,
+) -> None:
+    """Cut volumes with slice labels into artificial studies of a few slices with one label each, for `prepare`."""
+    counts = write_bags(images, labels, masks, split, out, slices)
+    positive = ", ".join(f"{number} with {label}" for label, number in counts["positive"].items())
+    typer.echo(f"{counts['bags']} bags of {counts['patients']} patients, {positive}")
+    typer.echo(
+        f"Next: monai-wsss prepare {out}/images --labels {out}/labels.csv --masks {out}/masks --keep-names --out DATA; "
+        f"with {out}/slice_labels.csv in its place the same bags have their slices' labels."
+    )
+
+
+@app.command()
 def pictures(
     data: Annotated[Path, typer.Option(help="Prepared folder, with true masks.")],
     work: Annotated[Path, typer.Option(help="Folder that `accuracy` worked in.")],
     out: Annotated[Path, typer.Option(help="PNG file to write.")],
 ) -> None:
     """Draw a few test slices with every step of the method."""
-    case_pictures(data, work / "method", out)
+    case_pictures(data, work, out)
 
 
 @app.command()

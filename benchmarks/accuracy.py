@@ -12,8 +12,17 @@ from torch import Tensor
 
 from benchmarks.baselines import all_background, brightest_blob, position_prior
 from benchmarks.geometry import mask_to_source
+from benchmarks.localisers import (
+    LOCALISERS,
+    is_localiser,
+    localiser_masks,
+    localiser_of,
+    random_localiser,
+    trained_localisers,
+    write_prior_masks,
+)
 from benchmarks.quality import quality_of
-from benchmarks.run_parts import preprocessing_of
+from benchmarks.run_parts import config_of, preprocessing_of
 from benchmarks.runs import Runs
 from benchmarks.steps import Masks, other_classifier_masks, prior_masks, step_masks
 from monai_wsss.data import PreparedDataset, write_json, write_mask
@@ -29,8 +38,11 @@ DSRG, METHOD = "DSRG", "segmenter"  # before and after the retraining round
 UNGATED, CEILING = "segmenter, no classifier gate", "supervised ceiling"
 SHUFFLED, RANDOM = "class maps, shuffled labels", "class maps, random weights"
 EXTRAS = {"ungated": UNGATED, "ceiling": CEILING, "shuffled": SHUFFLED, "random": RANDOM}
+_Rows = tuple[dict[str, Masks], dict[str, Masks], Path | None, dict[str, Path]]  # others, steps, prior, predicted
+_BESIDE = [("supervised", "train"), *(("shuffled", name) for name in ("classify", *LOCALISERS))]  # runs and stages
 STEPS_FILE = "steps.json"  # rows that the method made -> their folders
 _AFTER = {"ungated": "infer", "ceiling": "infer", "shuffled": "seed", "random": "seed"}  # stages that they need
+_AFTER_LOCALISER = {"ungated": "infer", "shuffled": "train", "random": "train"}  # nothing there learns from masks
 
 
 def accuracy(
@@ -71,37 +83,59 @@ def accuracy(
     dataset = PreparedDataset.read(data)
     runs = Runs(data, bundle, work, overlays, dict(overrides or {}), device)
     done = runs.until(until)
-    wanted = (list(EXTRAS) if until is None else []) if extras is None else list(extras)
+    localises = is_localiser(bundle)
+    after = _AFTER_LOCALISER if localises else _AFTER
+    wanted = (list(after) if until is None else []) if extras is None else list(extras)
     for extra in wanted:
-        if extra not in EXTRAS:
-            raise InputError(f"--row {extra}: no such row; choose among {', '.join(EXTRAS)}")
-        if _AFTER[extra] not in done:
-            raise InputError(f"--row {extra}: needs the stage {_AFTER[extra]}, which comes after --until {until}")
+        if extra not in after:
+            raise InputError(f"--row {extra}: {bundle.name} has no such row; choose among {', '.join(after)}")
+        if after[extra] not in done:
+            raise InputError(f"--row {extra}: needs the stage {after[extra]}, which comes after --until {until}")
     check_truths(data, dataset, "ceiling" in wanted)
     besides = {label: _steps_of(other) for label, other in (beside or {}).items()}
 
     method = runs.run_method(until, from_run)
-    steps = step_masks(method, data, done, device)
-    makers = {}
-    if "shuffled" in wanted:
-        makers[SHUFFLED] = other_classifier_masks(method, data, runs.shuffled(), device=device)
-    if "random" in wanted:
-        makers[RANDOM] = other_classifier_masks(method, data, None, device=device)
-    prior = prior_masks(method, done) if len(dataset.labels) == 1 else None
-    folders = _write_rows(dataset, preprocessing_of(method), makers | steps, prior, work / "rows")
-    folders |= {DSRG: runs.grown()} if "dsrg" in done else {}
+    make = _localiser_rows if localises else _pseudo_mask_rows
+    makers, steps, prior, made = make(runs, done, wanted, work / "prior_masks" if len(dataset.labels) == 1 else None)
+    folders = write_rows(dataset, preprocessing_of(method), makers | steps, prior, work / "rows") | made
     folders |= {METHOD: method / "predictions"} if "infer" in done else {}
     base = list(folders)[-1]
     if base not in (DSRG, METHOD) and (method / "seeds" / "slices.csv").is_file():
         shutil.copyfile(method / "seeds" / "slices.csv", folders[base] / "slices.csv")  # probabilities, for its scores
     folders |= {UNGATED: runs.ungated()} if "ungated" in wanted else {}
     folders |= {CEILING: runs.supervised()} if "ceiling" in wanted else {}
-    own = [name for name in (*steps, DSRG, METHOD, CEILING) if name in folders]
+    own = [name for name in (*steps, *made, METHOD, CEILING) if name in folders]
     write_json(work / STEPS_FILE, {name: folders[name].relative_to(work).as_posix() for name in own})
     rows = score_rows(dataset, folders)
     for label, others in besides.items():
         rows |= _new_rows(label, score_rows(dataset, others), rows)
-    return table_of(rows, base, work, done) | quality_of(method, data, done, work / "quality")
+    table = table_of(rows, base, work, done)
+    return table if localises else table | quality_of(method, data, done, work / "quality")
+
+
+def _pseudo_mask_rows(runs: Runs, done: Sequence[str], wanted: Sequence[str], prior: Path | None) -> _Rows:
+    """Rows of a method that makes masks of class maps, and learns from them; no prior without a folder for it."""
+    method, data, device = runs.method, runs.data, runs.device
+    makers = {}
+    if "shuffled" in wanted:
+        makers[SHUFFLED] = other_classifier_masks(method, data, runs.shuffled(), device=device)
+    if "random" in wanted:
+        makers[RANDOM] = other_classifier_masks(method, data, None, device=device)
+    made = {DSRG: runs.grown()} if "dsrg" in done else {}
+    return makers, step_masks(method, data, done, device), prior_masks(method, done) if prior else None, made
+
+
+def _localiser_rows(runs: Runs, done: Sequence[str], wanted: Sequence[str], prior: Path | None) -> _Rows:
+    """Rows of a method whose localisers, one a stage, make the masks. The prior's are written to `prior`."""
+    method, data, device, final = runs.method, runs.data, runs.device, LOCALISERS["train"]
+    makers = {}
+    if "shuffled" in wanted:
+        makers[SHUFFLED] = localiser_masks(method, localiser_of(runs.shuffled(), final), data, device)
+    if "random" in wanted:
+        makers[RANDOM] = localiser_masks(method, random_localiser(method, data, device=device), data, device)
+    trained = trained_localisers(done)
+    last = write_prior_masks(method, trained[-1], data, prior, device) if trained and prior else None
+    return makers, {}, last, {one.row: runs.localised(one) for one in trained if one is not final}
 
 
 def score_rows(dataset: PreparedDataset, folders: Mapping[str, Path]) -> dict[str, Any]:
@@ -126,7 +160,7 @@ def check_truths(data: Path, dataset: PreparedDataset, ceiling: bool = False) ->
         )
 
 
-def _write_rows(
+def write_rows(
     dataset: PreparedDataset,
     preprocess: GridPreprocessing,
     makers: Mapping[str, Masks],
@@ -197,11 +231,16 @@ def table_of(rows: Mapping[str, Any], base: str, work: Path, done: Sequence[str]
     """What is kept: pooled scores without case names, paired differences from the base, minutes and device."""
     kept = {}
     for name, scores in rows.items():
-        kept[name] = {key: value for key, value in scores.items() if key not in ("per_case", "definitions")}
+        kept[name] = {
+            key: value for key, value in scores.items() if key not in ("per_case", "per_patient", "definitions")
+        }
         if "classes" in scores:  # each with every score would be a hundred times this
             kept[name]["classes"] = {label: own["dataset"] for label, own in scores["classes"].items()}
         kept[name]["difference"] = dice_difference(rows[base], scores)
     protocol = "W0: no true mask before evaluate; fixed split, one seed."
+    quantile = config_of(work / "method", "train.yaml").get("threshold_quantile")
+    if quantile is not None:
+        protocol += f" A map's threshold is its {quantile:g} quantile on negative validation images."
     if BLOB in rows:
         protocol += (
             " The brightest blob's constants were chosen on training masks, so that row knows more than W0 allows."
@@ -218,10 +257,8 @@ def table_of(rows: Mapping[str, Any], base: str, work: Path, done: Sequence[str]
 
 def dice_difference(base: Mapping[str, Any], scores: Mapping[str, Any]) -> dict[str, Any]:
     """Paired difference of Dice per patient, `base` minus the other, of two outputs of `evaluate`."""
-    cases = {item["case"]: item for item in base["per_case"]}
-    pairs = [(cases[item["case"]], item) for item in scores["per_case"]]
-    ours, theirs = (torch.tensor([pair[i]["dice"] for pair in pairs]) for i in (0, 1))
-    return paired_difference(ours, theirs, [pair[0]["patient"] for pair in pairs])
+    ours, theirs = ({item["patient"]: item["dice"] for item in found["per_patient"]} for found in (base, scores))
+    return paired_difference(*(torch.tensor([found[name] for name in ours]) for found in (ours, theirs)), list(ours))
 
 
 def how_measured(method: Path, done: Sequence[str]) -> dict[str, Any]:
@@ -243,7 +280,7 @@ def how_measured(method: Path, done: Sequence[str]) -> dict[str, Any]:
 def _minutes(work: Path, done: Sequence[str]) -> dict[str, float]:
     """Minutes of the method's stages and of the runs beside it, by name; shared stages took them in the other run."""
     parts = [(name, work / "method", name) for name in done]
-    parts += [(f"{run} {name}", work / run, name) for run, name in (("supervised", "train"), ("shuffled", "classify"))]
+    parts += [(f"{run} {name}", work / run, name) for run, name in _BESIDE]
     records = {label: Manifest(folder).stage(name) for label, folder, name in parts}
     return {label: round(record["seconds"] / 60, 1) for label, record in records.items() if "seconds" in record}
 

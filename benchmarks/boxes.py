@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from benchmarks.auc_interval import auc_interval
+from benchmarks.box_methods import BoxMethods, classifier_methods, localiser_methods
 from benchmarks.box_rows import (
     CENTRE,
     LUNGS,
@@ -22,11 +23,9 @@ from benchmarks.box_rows import (
     points_score,
 )
 from benchmarks.film_boxes import film_size, read_boxes
-from benchmarks.film_maps import film_maps, probabilities
 from benchmarks.folds import patient_folds, shuffle_labels, write_variant
-from benchmarks.run_parts import classifier_of, config_of
-from benchmarks.steps import first_masks
-from monai_wsss.data import PreparedDataset
+from benchmarks.localisers import is_localiser
+from monai_wsss.data import Case, PreparedDataset
 from monai_wsss.data.presence import is_certain, is_present
 from monai_wsss.errors import InputError
 from monai_wsss.metrics import bootstrap_mean, paired_difference
@@ -35,16 +34,6 @@ from monai_wsss.workflow.manifest import Manifest
 
 logger = logging.getLogger(__name__)
 
-METHODS = {
-    "cam": "CAM",
-    "grad_cam": "Grad-CAM",
-    "grad_cam_pp": "Grad-CAM++",
-    "grad_cam_pp_code": "Grad-CAM++, published code",
-    "layer_cam": "LayerCAM",
-}
-_COMPARED = ("cam", "grad_cam", "grad_cam_pp", "layer_cam")
-_LAST = "last"  # the features before pooling
-_PLAIN = "class maps"  # of a bundle that knows one method
 SHUFFLED, RANDOM, AVERAGE_MAP = "shuffled labels", "random weights", "mean map of the other patients' films"
 CENTRE_ROW, LUNG_ROW = "film centre", "centre of a lung, drawn"
 AVERAGE_ROW = "average box of the other patients (knows boxes)"
@@ -94,7 +83,8 @@ def boxes_table(
     Args:
         data: prepared folder of films with one class.
         boxes: table of boxes, see `read_boxes`; read for the scores alone.
-        bundle: bundle folder; its stage `classify` runs, and its `seed.yaml` makes the maps.
+        bundle: bundle folder; its stage `classify` runs, and its `seed.yaml` makes the maps. If its localisers make the
+            masks, all of them are trained, and each makes maps.
         work: folder of the folds; a second call goes on where the first stopped.
         overlays: the bundle's overlays.
         overrides: ids set over them; `seed` is that of the training.
@@ -112,7 +102,7 @@ def boxes_table(
     dataset = PreparedDataset.read(data)
     if len(dataset.labels) != 1:
         raise InputError(f"{data}: {len(dataset.labels)} classes; boxes are of one")
-    known = read_boxes(boxes, data)
+    known, localises = read_boxes(boxes, data), is_localiser(bundle)
     for case in dataset.cases():
         film_size(case)
     began = time.perf_counter()
@@ -120,27 +110,29 @@ def boxes_table(
         _train(part, data, bundle, work / f"fold{index}", overlays, dict(overrides or {}), seed, shuffled, device)
         for index, part in enumerate(patient_folds(dataset, folds, seed))
     ]
-    seconds = {"classify": _seconds(fold.method for fold in ready)}
-    if shuffled:
-        seconds[f"classify, {SHUFFLED}"] = _seconds(fold.shuffled for fold in ready if fold.shuffled)
+    seconds = _seconds([fold.method for fold in ready])
+    others = _seconds([fold.shuffled for fold in ready if fold.shuffled])
+    seconds |= {f"{stage}, {SHUFFLED}": value for stage, value in others.items()}
+    last = list(Manifest(ready[0].method).content["stages"])[-1]
     logger.info("folds ready after %.1f min; maps of %d films", (time.perf_counter() - began) / 60, len(known))
     began = time.perf_counter()
-    classifier = _classifier_scores(ready, device)
+    methods = localiser_methods(list(seconds), device) if localises else classifier_methods(ready[0].method, device)
+    classifier = _classifier_scores(ready, methods)
     films = [
         Film(case.case, case.patient, film_size(case), known[case.case])
         for case in sorted(dataset.cases(), key=lambda case: case.case)
         if case.case in known
     ]
-    threshold = _threshold(ready[0].method)
-    rows, own = _rows(ready, films, threshold, seed, device)
+    rows = _rows(ready, films, methods, seed)
     seconds["maps and scores"] = time.perf_counter() - began
-    record, content = Manifest(ready[0].method).stage("classify"), Manifest(ready[0].method).content
+    record, content = Manifest(ready[0].method).stage(last), Manifest(ready[0].method).content
     return {
         "kind": "boxes",
         "bundle": content["bundle"],
         "overlays": content["overlays"],
         "overrides": content["overrides"],
-        "protocol": "W0: no box before the scores; checkpoints by image-level loss, the threshold is the config's.",
+        "protocol": "W0: no box before the scores; checkpoints by image-level loss, the threshold is "
+        + ("a quantile of the maps of negative validation films." if localises else "the config's."),
         "seeds": [record["seed"]],
         "folds": folds,
         "fold_seed": seed,
@@ -149,12 +141,12 @@ def boxes_table(
         "versions": record["versions"],
         "minutes": {name: round(value / 60, 1) for name, value in seconds.items()},
         "counts": _counts(dataset, films),
-        "threshold": threshold,
-        "method": own,
-        "definitions": DEFINITIONS,
+        "threshold": methods.threshold,
+        "method": methods.own,
+        "definitions": DEFINITIONS | dict(methods.definitions),
         "classifier": classifier,
-        "nuisance": _nuisance(data),
-        "rows": _summaries(rows, own, films),
+        "nuisance": nuisance_of(data),
+        "rows": _summaries(rows, methods.own, films),
     }
 
 
@@ -169,43 +161,46 @@ def _train(
     shuffled: bool,
     device: str,
 ) -> _Fold:
-    def classify(labelled: PreparedDataset, name: str) -> Path:
+    def train(labelled: PreparedDataset, name: str) -> Path:
         prepared, run = write_variant(labelled, data, folder / f"{name}_data"), folder / name
         logger.info("%s: %s", folder.name, name)
-        Pipeline(
-            str(bundle), str(prepared), str(run), None, overlays, values, device, "none", until_stage="classify"
-        ).run()
+        last = "train" if is_localiser(bundle) else "classify"
+        Pipeline(str(bundle), str(prepared), str(run), None, overlays, values, device, "none", until_stage=last).run()
         return run
 
-    method = classify(dataset, "method")
-    other = classify(shuffle_labels(dataset, seed), "shuffled") if shuffled else None
+    method = train(dataset, "method")
+    other = train(shuffle_labels(dataset, seed), "shuffled") if shuffled else None
     return _Fold(dataset, folder / "method_data", method, other)
 
 
-def _seconds(runs: Iterable[Path]) -> float:
-    return sum(Manifest(run).stage("classify")["seconds"] for run in runs)
-
-
-def _threshold(run: Path) -> float:
-    """The share of a map's maximum from which the bundle's own pseudo masks say lesion."""
-    stage, threshold_id = first_masks(run)
-    return float(config_of(run, f"{stage}.yaml")[threshold_id])
-
-
-def _classifier_scores(folds: Sequence[_Fold], device: str) -> dict[str, Any]:
-    found = {"classifier": _out_of_fold_auc(folds, [fold.method for fold in folds], device)}
-    shuffled = [fold.shuffled for fold in folds if fold.shuffled]
-    if shuffled:
-        found[f"classifier, {SHUFFLED}"] = _out_of_fold_auc(folds, shuffled, device)
+def _seconds(runs: Sequence[Path]) -> dict[str, float]:
+    """What the stages took, all runs together."""
+    found: dict[str, float] = {}
+    for run in runs:
+        for stage, record in Manifest(run).content["stages"].items():
+            found[stage] = found.get(stage, 0.0) + record["seconds"]
     return found
 
 
-def _out_of_fold_auc(folds: Sequence[_Fold], runs: Sequence[Path], device: str) -> dict[str, Any]:
-    items: list[tuple[float, bool, str, int]] = []
+def _classifier_scores(folds: Sequence[_Fold], methods: BoxMethods) -> dict[str, Any]:
+    found = {
+        name: _out_of_fold_auc(folds, [fold.method for fold in folds], chances)
+        for name, chances in methods.chances.items()
+    }
+    name, chances = list(methods.chances.items())[-1]
+    if shuffled := [fold.shuffled for fold in folds if fold.shuffled]:
+        found[f"{name}, {SHUFFLED}"] = _out_of_fold_auc(folds, shuffled, chances)
+    return found
+
+
+def _out_of_fold_auc(
+    folds: Sequence[_Fold], runs: Sequence[Path], chances: Callable[[Path, Path, Sequence[Case]], dict[str, float]]
+) -> dict[str, Any]:
+    items = []
     for index, (fold, run) in enumerate(zip(folds, runs, strict=True)):
         cases = [case for case in fold.dataset.test if is_certain(case.classes[0])]
-        chances = probabilities(run, fold.data, cases, device)
-        items += [(chances[case.case], bool(is_present(case.classes[0])), case.patient, index) for case in cases]
+        found = chances(run, fold.data, cases)
+        items += [(found[case.case], bool(is_present(case.classes[0])), case.patient, index) for case in cases]
     scores, positive, patients, fold_of = (list(column) for column in zip(*items, strict=True))
     return {
         "pooled": auc_interval(scores, positive, patients),
@@ -213,54 +208,27 @@ def _out_of_fold_auc(folds: Sequence[_Fold], runs: Sequence[Path], device: str) 
     }
 
 
-def _rows(
-    folds: Sequence[_Fold], films: Sequence[Film], threshold: float, seed: int, device: str
-) -> tuple[dict[str, list[Score]], str]:
-    """Scores of the films by row, and the name of the row that is the bundle's own."""
-    methods, best = _methods(config_of(folds[0].method, "seed.yaml"))
-    own = methods[best]
-    kinds: dict[str, dict[str, Tensor]] = {name: {} for name in (RANDOM, SHUFFLED, *methods)}
+def _rows(folds: Sequence[_Fold], films: Sequence[Film], methods: BoxMethods, seed: int) -> dict[str, list[Score]]:
+    """Scores of the films by row."""
+    kinds: dict[str, dict[str, Tensor]] = {name: {} for name in (RANDOM, SHUFFLED, *methods.maps)}
     boxed = {film.case for film in films}
     for index, fold in enumerate(folds):
         cases = [case for case in fold.dataset.test if case.case in boxed]
-        trained = classifier_of(fold.method, "seed.yaml")
-        for name, settings in methods.items():
-            kinds[name] |= film_maps(fold.method, trained, cases, settings, device)
-        kinds[RANDOM] |= film_maps(
-            fold.method, classifier_of(fold.method, "seed.yaml", seed + index), cases, own, device
-        )
+        for name, maps in methods.maps.items():
+            kinds[name] |= maps(fold.method, cases)
+        kinds[RANDOM] |= methods.random(fold.method, fold.data, cases, seed + index)
         if fold.shuffled:
-            kinds[SHUFFLED] |= film_maps(fold.method, classifier_of(fold.shuffled, "seed.yaml"), cases, own, device)
+            kinds[SHUFFLED] |= methods.maps[methods.own](fold.shuffled, cases)
+    threshold = methods.threshold
     rows = {
         CENTRE_ROW: [points_score(CENTRE, film) for film in films],
         LUNG_ROW: [points_score(LUNGS, film) for film in films],
         AVERAGE_ROW: [average_box_score(films, film) for film in films],
-        AVERAGE_MAP: [average_map_score(kinds[best], films, film, threshold) for film in films],
+        AVERAGE_MAP: [average_map_score(kinds[methods.own], films, film, threshold) for film in films],
     }
-    rows |= {
+    return rows | {
         name: [map_score(maps[film.case], film, threshold) for film in films] for name, maps in kinds.items() if maps
     }
-    return rows, best
-
-
-def _methods(config: Mapping[str, Any]) -> tuple[dict[str, dict[str, str]], str]:
-    """Rows of the methods that are compared, with the ids of `seed.yaml` that make them, and the bundle's own row.
-
-    CAM knows the last features alone; the others are taken there too, and at the bundle's own layer if that is another.
-    """
-    own = config.get("cam_method")
-    if own is None:
-        return {_PLAIN: {}}, _PLAIN
-    layer, rows, best = config["cam_target"], {}, ""
-    for target in dict.fromkeys((_LAST, layer)):
-        for method in dict.fromkeys((*_COMPARED, own)):
-            if method == "cam" and target != _LAST:
-                continue
-            name = METHODS.get(method, method) + ("" if target == _LAST else f", {target}")
-            rows[name] = {"cam_method": method, "cam_target": target}
-            if (method, target) == (own, _LAST if method == "cam" else layer):
-                best = name
-    return rows, best
 
 
 def _summaries(rows: Mapping[str, Sequence[Score]], own: str, films: Sequence[Film]) -> dict[str, Any]:
@@ -291,7 +259,7 @@ def _counts(dataset: PreparedDataset, films: Sequence[Film]) -> dict[str, int]:
     }
 
 
-def _nuisance(data: Path) -> dict[str, float]:
+def nuisance_of(data: Path) -> dict[str, float]:
     """What `prepare` found that tells the label without the finding: variable -> AUC, where it tells anything."""
     path = data / "shortcuts.json"
     if not path.is_file():

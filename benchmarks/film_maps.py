@@ -1,15 +1,18 @@
-"""Probabilities and class maps of films by the classifiers of a fold."""
+"""Probabilities and maps of films by the networks of a fold."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from benchmarks.geometry import map_to_source
 from benchmarks.run_parts import classifier_of, part_of, preprocessing_of
 from monai_wsss.data import Case
+from monai_wsss.networks import ImageScores
 from monai_wsss.ops import normalize_class_maps
 from monai_wsss.workflow.cached_stage import open_cache
 from monai_wsss.workflow.start import select_device
@@ -18,10 +21,13 @@ _BATCH = 16
 
 
 @torch.no_grad()
-def probabilities(run: Path, data: Path, cases: Sequence[Case], device: str = "auto") -> dict[str, float]:
-    """The run's classifier on films as it was trained: case -> probability of the first class."""
+def probabilities(
+    run: Path, data: Path, cases: Sequence[Case], device: str = "auto", localiser: Any = None
+) -> dict[str, float]:
+    """The run's classifier, or a localiser, on films as it was trained: case -> probability of the first class."""
     place = select_device(device)
-    network = classifier_of(run, "classify.yaml").to(place)
+    network: nn.Module = classifier_of(run, "classify.yaml") if localiser is None else ImageScores(localiser)
+    network = network.to(place).eval()
     preprocess = preprocessing_of(run)
     cache = open_cache(data, cases, preprocess)
     found: dict[str, float] = {}
@@ -52,11 +58,36 @@ def film_maps(
     place = select_device(device)
     network = network.to(place)
     inferer = part_of(run, "seed.yaml", "inferer", **(settings or {}))
-    preprocess = preprocessing_of(run)
-    maps = {}
+    return _in_films(run, cases, place, lambda film: normalize_class_maps(inferer(film, network).float()))
+
+
+@torch.no_grad()
+def localiser_maps(run: Path, network: nn.Module, cases: Sequence[Case], device: str = "auto") -> dict[str, Tensor]:
+    """Maps of a localiser's first class minus its threshold, `(columns, rows)` of the film itself; nothing gates them.
+
+    Args:
+        run: whose preprocessing counts.
+        network: a localiser, see `localiser_of`.
+        cases: films.
+        device: device id.
+    """
+    place = select_device(device)
+    localiser: Any = network.to(place).eval()
+
+    def maps(film: Tensor) -> Tensor:
+        above = localiser.lesion_maps(film).float() - localiser.threshold[:, None, None]
+        return F.interpolate(above, film.shape[2:], mode="bilinear", align_corners=False)
+
+    return _in_films(run, cases, place, maps)
+
+
+def _in_films(
+    run: Path, cases: Sequence[Case], place: torch.device, maps: Callable[[Tensor], Tensor]
+) -> dict[str, Tensor]:
+    """First of the `maps` (1, K, H, W) of each film (1, C, H, W) on the grid, brought to the film's own pixels."""
+    preprocess, found = preprocessing_of(run), {}
     for case in cases:
         image = preprocess({"image": str(case.image)})["image"]  # (C, H, W, 1)
         film = image.as_tensor()[..., 0][None].to(place)
-        on_grid = normalize_class_maps(inferer(film, network).float())[:, 0].cpu()
-        maps[case.case] = map_to_source(on_grid, image, preprocess)[..., 0]
-    return maps
+        found[case.case] = map_to_source(maps(film)[:, 0].cpu(), image, preprocess)[..., 0]
+    return found

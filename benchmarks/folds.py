@@ -44,7 +44,7 @@ def patient_folds(
             drawn = mixed[: max(1, round(validation * len(mixed)))]
             split_of |= {patients[index]: "validation" for index in drawn}
         split_of |= {patients[index]: "test" for index in held_out}
-        made.append(_resplit(dataset, split_of))
+        made.append(resplit(dataset, split_of))
     return made
 
 
@@ -79,7 +79,8 @@ def write_variant(dataset: PreparedDataset, data: Path, folder: Path) -> Path:
     return folder
 
 
-def _resplit(dataset: PreparedDataset, split_of: Mapping[str, str]) -> PreparedDataset:
+def resplit(dataset: PreparedDataset, split_of: Mapping[str, str]) -> PreparedDataset:
+    """The data set with another split of its patients."""
     cases = sorted(dataset.cases(), key=lambda case: case.case)
     training, validation, test = (tuple(c for c in cases if split_of[c.patient] == split) for split in SPLITS)
     return replace(dataset, training=training, validation=validation, test=test)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.folds import shuffle_labels, write_variant
+from benchmarks.localisers import Localiser, is_localiser
 from benchmarks.run_parts import choice_of, preprocessing_of
 from monai_wsss.data import PreparedDataset, write_array
 from monai_wsss.errors import InputError
@@ -75,6 +76,10 @@ class Runs:
         """Predictions of the network that DSRG trained, before the retraining round."""
         return self._predict("dsrg", segmenter="dsrg")
 
+    def localised(self, localiser: Localiser) -> Path:
+        """Predictions of the localiser that an earlier stage trained, with its own threshold and gate."""
+        return self._predict(localiser.folder, segmenter=localiser.folder, trained_stage=localiser.trained_stage)
+
     def ungated(self) -> Path:
         """Predictions of the method's segmenter in every slice, whatever the classifier says of it."""
         return self._predict("ungated", segmenter="segmenter", infer_gate_probability=0.0)
@@ -88,15 +93,17 @@ class Runs:
         return folder / "predictions"
 
     def shuffled(self) -> Path:
-        """Run with a classifier of shuffled labels."""
+        """Run with a classifier of shuffled labels, or with localisers of them."""
         dataset = shuffle_labels(PreparedDataset.read(self.data))
         data = write_variant(dataset, self.data, self.work / "shuffled_data")
-        self._pipeline(data, self.work / "shuffled", until_stage="classify").run()
+        last = "train" if is_localiser(self.bundle) else "classify"
+        self._pipeline(data, self.work / "shuffled", until_stage=last).run()
         return self.work / "shuffled"
 
     def _predict(self, name: str, segmenter: str, **values: Any) -> Path:
         folder = self.work / name
-        for source, target in (("classifier", "classifier"), (segmenter, "segmenter")):
+        copied = {"segmenter": segmenter} | ({} if is_localiser(self.bundle) else {"classifier": "classifier"})
+        for target, source in copied.items():
             (folder / target).mkdir(parents=True, exist_ok=True)
             shutil.copyfile(self.method / source / "model.pt", folder / target / "model.pt")
         self._run_stages(folder, "infer", **values)

@@ -16,10 +16,8 @@ _MARKED = re.compile(r"(<!-- table:(?P<name>[\w-]+) -->\n).*?(<!-- /table -->)",
 
 def format_table(table: Mapping[str, Any]) -> str:
     """A row a line: mean [95 % interval over patients], and under it how it was measured; `kind` says of what."""
-    if table.get("kind") == "boxes":
-        return _boxes(table)
-    if table.get("kind") == "grid":
-        return _grid(table)
+    if table.get("kind") in _KINDS:
+        return _KINDS[table["kind"]](table)
     quality = [make(table[name]) for name, make in _QUALITY.items() if name in table]
     return "\n\n".join([_accuracy(table), *quality])
 
@@ -107,8 +105,8 @@ def _boxes_note(table: Mapping[str, Any]) -> str:
     return (
         f"{counts['films']} films of {counts['patients']} patients, {counts['positive_films']} positive; "
         f"{counts['boxes']} boxes on {counts['boxed_films']} films of {counts['boxed_patients']} patients. "
-        f"Pointing game: {definitions['pointing']}. Box IoU: {definitions['box_iou']}; "
-        f"threshold {table['threshold']:g}. {_settings(table)}"
+        f"Pointing game: {definitions['pointing']}. Box IoU: {definitions['box_iou']}"
+        f"{'; threshold {:g}'.format(table['threshold']) if table['threshold'] else ''}. {_settings(table)}"
         f"Folds {table['folds']} over patients, every film scored where its patient tests; seeds {table['seeds']}. "
         f"{table['protocol']} {_device(table)}"
         "Mean [95 % interval, bootstrap over patients]; differences are paired."
@@ -133,6 +131,43 @@ def _grid(table: Mapping[str, Any]) -> str:
         f"{counts['positive_slices']} positive. {_settings(table)}Folds {table['folds']}, seeds {table['seeds']}. "
         f"{table['protocol']} Device {table['device']}, {table['threads']} thread(s); minutes a pair: "
         f"{min(minutes):g} to {max(minutes):g}. Mean [95 % interval, bootstrap over patients]; differences are paired."
+    )
+    return "\n".join([*lines, "", note])
+
+
+def _activations(table: Mapping[str, Any]) -> str:
+    """How far the strongest activations fall off, a layer a line."""
+    lines = ["| activations | of an image | images | smallest of the strongest / largest |", "|---|---|---|---|"]
+    lines += [
+        f"| {name} | {curve['activations']} | {curve['images']} | {_number(curve['last'])} |"
+        for name, curve in table["curves"].items()
+    ]
+    first = next(iter(table["runs"].values()))
+    note = (
+        f"The {table['top']} strongest activations of each of {table['images']} positive test images, mean over them. "
+        f"{_settings(first)}Seeds {first['seeds']}. Trained on {first['device']}."
+    )
+    return "\n".join([*lines, "", note])
+
+
+def _sites(table: Mapping[str, Any]) -> str:
+    """A site's tests a block: what was trained on the other sites."""
+    head = ("test site", "row", "AUC", "IoU, positive images", "Dice per patient", "clean negative images")
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    counts = []
+    for site, found in table["sites"].items():
+        number = found["counts"]
+        counts.append(
+            f"{site}: {number['images']} images of {number['patients']} patients, {number['positive']} positive"
+        )
+        for name, row in found["rows"].items():
+            scores = [_interval(row[score]) if row.get(score) else "-" for score in ("auc", "iou", "dice")]
+            lines.append(f"| {site} | {name} | {' | '.join(scores)} | {_number(row.get('clean'))} |")
+    nuisance = ", ".join(f"{name} {auc:.3f}" for name, auc in table["nuisance"].items())
+    note = (
+        f"{'; '.join(counts)}. Each site is tested by what learnt from the others alone. "
+        f"{f'AUC of nuisance variables alone, all sites: {nuisance}. ' if nuisance else ''}{_settings(table)}"
+        f"Seeds {table['seeds']}. {table['protocol']} {_device(table)}Mean [95 % interval, bootstrap over patients]."
     )
     return "\n".join([*lines, "", note])
 
@@ -174,7 +209,7 @@ def _boundary_quality(quality: Mapping[str, Any]) -> str:
 
 def _is_paper_of_films(table: Mapping[str, Any]) -> bool:
     """Whether the bundle's paper prints scores over all images, negatives included; of several classes it does not."""
-    return table.get("bundle", "").startswith("cxr_") and _classes(table) == 1
+    return table.get("bundle", "").startswith("cxr_pneumothorax_") and _classes(table) == 1
 
 
 def _classes(table: Mapping[str, Any]) -> int:
@@ -227,6 +262,7 @@ def _interval(score: Mapping[str, Any], sign: str = "") -> str:
     return text if interval is None else f"{text} [{_number(interval[0], sign)}, {_number(interval[1], sign)}]"
 
 
+_KINDS = {"boxes": _boxes, "grid": _grid, "activations": _activations, "sites": _sites}
 _QUALITY = {
     "mask_quality": _mask_quality,
     "label_quality": _label_quality,

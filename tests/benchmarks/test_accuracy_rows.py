@@ -20,9 +20,10 @@ from benchmarks.accuracy import (
     UNGATED,
     _new_rows,
     _steps_of,
-    _write_rows,
     accuracy,
+    dice_difference,
     named_folders,
+    write_rows,
 )
 from benchmarks.run_parts import preprocessing_of
 from benchmarks.runs import write_true_masks
@@ -49,13 +50,13 @@ def test_rows_follow_the_method_when_it_was_run_anew(whole, tmp_path, files_of):
     dataset, preprocess = PreparedDataset.read(whole.data), preprocessing_of(whole.run)
     method = shutil.copytree(whole.run, tmp_path / "method")
     makers, prior = step_masks(method, whole.data, ["refine"]), prior_masks(method, ["refine"])
-    folders = _write_rows(dataset, preprocess, makers, prior, tmp_path / "rows")
+    folders = write_rows(dataset, preprocess, makers, prior, tmp_path / "rows")
     assert list(folders) == ["all background", "brightest blob", "position prior", *REFINED]
     before = {name: files_of(folder) for name, folder in folders.items()}
     for case in dataset.cases("test"):
         path = method / "pseudo_masks" / "refined" / f"{case.case}.npy"
         np.save(path, 1 - np.load(path))
-    _write_rows(dataset, preprocess, makers, prior, tmp_path / "rows")
+    write_rows(dataset, preprocess, makers, prior, tmp_path / "rows")
     changed = {name for name, folder in folders.items() if files_of(folder) != before[name]}
     assert changed == {"class maps, thresholded"}
 
@@ -240,6 +241,16 @@ def test_steps_that_two_runs_share_stand_once(tmp_path):
         "DSRG (no growing)": there,
         "segmenter (no growing)": here,
     }
+
+
+def test_the_difference_is_of_patients_and_not_of_their_cases():
+    """Dice of one patient's pooled cases, .5 and .2, and of another's, .1 and .3: .3 and -.2."""
+    base, other = (
+        {"per_patient": [{"patient": name, "dice": value} for name, value in found.items()]}
+        for found in ({"a": 0.5, "b": 0.1}, {"b": 0.3, "a": 0.2})
+    )
+    assert dice_difference(base, other)["mean"] == pytest.approx(0.05)
+    assert dice_difference(base, other)["n"] == 2
 
 
 def test_folders_by_name():

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.boxes import METHODS, _methods, boxes_table
+from benchmarks.box_methods import METHODS, class_map_methods
+from benchmarks.boxes import boxes_table
 from benchmarks.tables import format_table
 from monai_wsss.data import PreparedDataset
 from monai_wsss.errors import InputError
@@ -119,7 +120,7 @@ def test_a_second_call_trains_nothing_and_says_the_same(films, work, table, capl
     ],
 )
 def test_methods_of_a_bundle(config, rows, own):
-    found, best = _methods(config)
+    found, best = class_map_methods(config)
     assert (list(found), best) == (rows, own)
     for name, settings in found.items():
         assert settings.get("cam_target", "last") == ("layer3" if "layer3" in name else "last")
