@@ -159,7 +159,8 @@ def _losses(found: _Heads, line_of: Mapping[str, int], others: int) -> list[str]
 def _changes(found: _Heads, detail: int) -> list[str]:
     notes = [
         f"{_count(len(found.heads), 'picture was', 'pictures were')} normalised: grey, cut to the head, black outside "
-        f"it, {SIDE} x {SIDE} pixels, none with more detail than {detail} pixels give"
+        f"it, {SIDE} x {SIDE} pixels, none with more detail than {detail} pixels give; infer does not do "
+        "this to new pictures"
     ]
     small = [head.side for head in found.heads.values() if head.side < detail]
     if small:
