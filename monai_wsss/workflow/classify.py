@@ -102,7 +102,7 @@ class ClassifyStage(CachedStage):
         backbone_weights: str | None = None,
         bag_pooling: str = "log_sum_exp",
         bag_sharpness: float = 1.0,
-        bag_batch_size: int = 4,
+        bag_batch_size: int = 2,
         bag_slices: int = 64,
         amp: bool = True,
         num_workers: int = 0,
