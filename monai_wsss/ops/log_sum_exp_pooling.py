@@ -5,7 +5,6 @@ import math
 import torch
 from torch import Tensor
 
-_LARGEST_EXPONENT = 80.0  # of exp in float32
 ACTIVATIONS = ("relu", "softmax")
 
 
@@ -86,7 +85,7 @@ def pooled_logits(maps: Tensor, activation: str = "relu", sharpness: float = 5.0
     # y = 1/s log(1 + mean(exp(s p) - 1)) keeps the digits of a small y, and with them the gradient of a class that is
     # present and was pushed down; above s = 80 exp would overflow
     scores = log_sum_exp_pooling(active, sharpness)
-    if sharpness <= _LARGEST_EXPONENT:
+    if sharpness <= 80:
         scores = torch.log1p(torch.expm1(sharpness * active.flatten(2)).mean(dim=2)) / sharpness
     scores = scores.clamp(min=1e-30)
     return scores.log() - torch.log1p(-scores.clamp(max=1 - 1e-7))

@@ -17,7 +17,6 @@ from monai_wsss.workflow.bundle_config import (
     effective_config,
     known_ids,
     load_config,
-    stage_parts,
 )
 from monai_wsss.workflow.bundle_freeze import freeze_bundle, overlay_values
 from monai_wsss.workflow.manifest import Manifest
@@ -85,7 +84,7 @@ class Pipeline:
         listed = list(stages if stages is not None else self.own["stages"])
         self.overlays = [overlays] if isinstance(overlays, str) else list(overlays)
         self.overrides = dict(self._given(listed) if overrides is None else overrides)
-        self._check_parts()
+        self._check_parts(listed)
         self.stages = applying_stages(listed, self._choices())
         self.device, self.tracking_uri, self.progress = device, tracking_uri, progress
         names = [stage["name"] for stage in self.stages]
@@ -108,10 +107,10 @@ class Pipeline:
             if k not in own and k != "_meta_" and (k not in self.own or v != self.own[k])
         }
 
-    def _check_parts(self) -> None:
+    def _check_parts(self, listed: Sequence[Mapping[str, Any]]) -> None:
         """Refuse ids that tell stages of one config apart: set for all of them they would all be the same stage."""
-        configs = self.bundle / "configs"
-        parts = {name for file in stage_parts(configs) for name in load_config(configs / file)}
+        files = {file for stage in listed for file in config_files(stage)[1:]}
+        parts = {name for file in files for name in load_config(self.bundle / "configs" / file)}
         if taken := sorted(parts & set(self._values())):
             raise InputError(f"--set {taken[0]}: the pipeline sets it for each stage; choose a stage with --until")
 

@@ -11,6 +11,7 @@ from monai_wsss.transforms import GridPreprocessing
 from monai_wsss.workflow.boundary_stage import BoundaryStage
 
 CONFIGS = sorted(Path(__file__).parents[2].glob("bundles/*/configs/classify.yaml"))
+MASKED = [path for path in CONFIGS if path.with_name("seed.yaml").exists()]  # a localiser learns from labels alone
 LEFT, RIGHT = "left lesion", "right lesion"
 SIZE = 64
 # Of a stage's config, where it exists: the transforms that draw, and the networks, which matter to no batch.
@@ -29,6 +30,8 @@ SMALL = {
     "segmenter": "unet",
     "channels": [4, 4, 8, 8],
     "noise_prob": 0.0,
+    "windows": None,
+    "in_channels": 1,
     "background_seed": None,  # else DSRG learns from masks that its stage makes of the class maps
     "classify_batch_size": 8,
     "dsrg_batch_size": 8,  # of 32 slices none is left over
@@ -106,6 +109,18 @@ def classifier_batches(path, labels, place, epochs, **options):
                 yield image, [{LEFT: 1, RIGHT: -1}[labels[k]] for k in range(len(labels)) if classes[k] == 1]
 
 
+def localiser_batches(path, labels, place, epochs, **options):
+    """Likewise, of a localiser as the bundle trains it."""
+    values = {"activation": "softmax", "network_width": 0.05}
+    config = parsed(path.with_name("train.yaml"), labels, place, **values, **options)
+    loader = config.get_parsed_content("train#dataloader")
+    loader.dataset.transform.set_random_state(0)
+    for _ in range(epochs):
+        for batch in loader:
+            for image, classes in zip(batch["image"], batch["classes"], strict=True):
+                yield image, [{LEFT: 1, RIGHT: -1}[labels[k]] for k in range(len(labels)) if classes[k] == 1]
+
+
 def label_batches(loader, labels, epochs):
     """`(image, claimed sides)` of a loader's batches: the sides are what the label maps say."""
     loader.dataset.transform.set_random_state(0)
@@ -155,12 +170,17 @@ def bes_batches(path, labels, place, epochs, **options):
 
 
 all_batches = [classifier_batches, segmenter_batches, retrained_batches, dsrg_batches, irnet_batches, bes_batches]
-each = pytest.mark.parametrize("batches", all_batches)
-every = pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.parents[1].name)
+LOCALISED = [path for path in CONFIGS if path not in MASKED]
+each = pytest.mark.parametrize(
+    ("path", "batches"),
+    [(path, batches) for path in MASKED for batches in all_batches]
+    + [(path, batches) for path in LOCALISED for batches in (classifier_batches, localiser_batches)],
+    ids=lambda value: value.__name__ if callable(value) else value.parents[1].name,
+)
+every = pytest.mark.parametrize("path", MASKED, ids=lambda path: path.parents[1].name)
 
 
 @each
-@every
 def test_no_lesion_is_on_the_wrong_side(study, path, batches):
     place = study([LEFT, RIGHT], [1, -1] * 16)
     seen = [(side_of(image), claimed) for image, claimed in batches(path, [LEFT, RIGHT], place, epochs=2)]
@@ -169,7 +189,6 @@ def test_no_lesion_is_on_the_wrong_side(study, path, batches):
 
 
 @each
-@every
 def test_the_same_check_finds_careless_flips(study, path, batches):
     place = study([LEFT, RIGHT], [1, -1] * 16)
     found = batches(path, [LEFT, RIGHT], place, epochs=1, careless=True)
@@ -177,7 +196,6 @@ def test_the_same_check_finds_careless_flips(study, path, batches):
 
 
 @each
-@every
 def test_one_side_alone_is_never_mirrored(study, path, batches):
     place = study([LEFT], [1, -1] * 16)
     seen = [(side_of(image), claimed) for image, claimed in batches(path, [LEFT], place, epochs=1)]
