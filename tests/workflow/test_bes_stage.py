@@ -137,7 +137,7 @@ def test_labels_follow_the_augmentation(stage, monkeypatch):
     stage_ = stage({"epochs": 1, "augmentation": mirror}, **FILMS)
     original = stage_.loss.labels
     monkeypatch.setattr(stage_.loss, "labels", lambda labels: seen.append(original(labels)) or seen[-1])
-    stage_.loss(torch.zeros(1, 1, 8, 8), next(iter(stage_._loader(stage_.items("training"))))["label"][:1])
+    stage_.loss(torch.zeros(1, 1, 8, 8), next(iter(stage_._loader(stage_.items("training")[:1])))["label"])
     assert seen[-1][0, 0, 4].tolist() == [0, 0, 0, 2, 2, 1, 1, 1]
 
 

@@ -171,5 +171,7 @@ def test_a_choice_whose_stages_have_not_run_is_no_bundle(whole, run_pipeline, tm
 
 def test_a_run_without_its_own_bundle_is_no_bundle(whole, tmp_path):
     run = shutil.copytree(whole.run, tmp_path / "run", ignore=shutil.ignore_patterns("bundle"))
-    with pytest.raises(InputError, match=r"pipeline\.yaml: not there; run the pipeline into this folder first"):
+    with pytest.raises(
+        InputError, match=r"bundle/configs/\w+\.yaml: not there; run the pipeline into this folder first"
+    ):
         export_bundle(run, tmp_path / "bundle")
