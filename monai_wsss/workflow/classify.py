@@ -27,7 +27,7 @@ from monai_wsss.engines.optimizer import OPTIMIZERS, SCHEDULES
 from monai_wsss.engines.prepare_batch import collate_bags, prepare_bag_batch
 from monai_wsss.losses import WeightedBCELoss
 from monai_wsss.metrics import auc, expected_calibration_error, f1
-from monai_wsss.networks import PooledClassifier, load_backbone
+from monai_wsss.networks import load_backbone
 from monai_wsss.networks.nets.bag_classifier import BAG_POOLINGS, BagClassifier
 from monai_wsss.transforms import LoadSliced
 from monai_wsss.transforms.load_bag import LoadBag
@@ -50,7 +50,7 @@ class ClassifyStage(CachedStage):
     studies.
 
     Args:
-        network: classifier with `features`, `class_weight` and `forward`.
+        network: images `(B, C, H, W)` to logits `(B, K)`; `seed` asks for class maps too, see `PooledClassifier`.
         augmentation: random transforms of an item's `image`.
         epochs: passes over the training slices.
         batch_size: slices a step.
@@ -84,7 +84,7 @@ class ClassifyStage(CachedStage):
 
     def __init__(
         self,
-        network: PooledClassifier,
+        network: torch.nn.Module,
         augmentation: Transform,
         epochs: int,
         batch_size: int,
