@@ -8,15 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.accuracy import how_measured
 from benchmarks.localisers import LOCALISERS, localiser_of
+from benchmarks.measured import how_measured
 from benchmarks.run_parts import config_of, preprocessing_of
 from monai_wsss.data import PreparedDataset, slice_items
 from monai_wsss.data.presence import is_present
 from monai_wsss.errors import InputError
 from monai_wsss.transforms import LoadSliced
 from monai_wsss.workflow.cached_stage import open_cache
-from monai_wsss.workflow.curve import save_curves
 from monai_wsss.workflow.manifest import Manifest
 from monai_wsss.workflow.start import select_device
 
@@ -30,15 +29,12 @@ DEFINITION = (
 )
 
 
-def activation_curves(
-    data: Path, runs: Mapping[str, Path], out: Path, top: int = 10_000, device: str = "auto"
-) -> dict[str, Any]:
-    """Draw the curves of finished runs on the positive test images; a run's label stands behind its curves' names.
+def activation_curves(data: Path, runs: Mapping[str, Path], top: int = 10_000, device: str = "auto") -> dict[str, Any]:
+    """The curves of finished runs on the positive test images; a run's label stands behind its curves' names.
 
     Args:
         data: prepared folder.
         runs: run folders by label, "" for the first; each has two deconvolutions at least.
-        out: PNG file to write.
         top: activations of an image; fewer if it has fewer.
         device: device id.
 
@@ -62,7 +58,6 @@ def activation_curves(
     for curve in curves.values():
         mean = curve.pop("mean")
         curve |= {"last": float(mean[size - 1]), "values": [float(mean[rank]) for rank in ranks]}
-    save_curves(out, ranks, {name: curve["values"] for name, curve in curves.items()}, "rank of the activation")
     return {
         "kind": "activations",
         "definition": DEFINITION,

@@ -7,6 +7,9 @@ from monai.transforms import KeepLargestConnectedComponent
 from scipy import ndimage
 from torch import Tensor
 
+BLOB_OF_CLASSES = "The brightest blob is left out: brightness does not tell one class from another."
+"""What a table of several classes says in its place."""
+
 
 def all_background(volume: Tensor) -> Tensor:
     """An empty mask: all false, the shape of the volume (D, H, W)."""
@@ -49,26 +52,35 @@ def brightest_blob(volume: Tensor, body: Tensor, percentile: float = 95.0, margi
     return mask
 
 
-def position_prior(pseudo_masks: Tensor, ignore: int = 255) -> Tensor:
-    """One mask for every slice: where the training set's pseudo masks mostly lie.
+def position_prior(pseudo_masks: Tensor, num_classes: int = 1) -> Tensor:
+    """One label map for every slice: where the training set's pseudo masks mostly lie.
 
-    The pixels most often labelled, as many as a pseudo mask has on average. Pseudo masks come from image-level labels,
-    so that no true mask is used (protocol W0); with true masks in their place it is the oracle of its kind.
+    Of each class the pixels most often labelled so, as many as a pseudo mask with the class has on average; where
+    classes meet, the one that lies there more often. Pseudo masks come from image-level labels, so that no true mask is
+    used (protocol W0); with true masks in their place it is the oracle of its kind. Like the brightest blob it claims
+    a lesion in every slice, one of each class.
 
     Args:
-        pseudo_masks: label maps of the training set's positive slices on one grid, integer (N, H, W).
-        ignore: label that counts as background.
+        pseudo_masks: label maps of the training set's slices on one grid, integer (N, H, W): k + 1 class k, all else
+            background; those without a label of a class say nothing of it.
+        num_classes: K.
 
     Returns:
-        bool, (H, W); empty if no slice has a label.
+        0 background, k + 1 class k, uint8 (H, W); background alone if no slice has a label.
     """
-    labelled = (pseudo_masks > 0) & (pseudo_masks != ignore)
-    labelled = labelled[labelled.flatten(1).any(1)]
-    prior = torch.zeros(pseudo_masks.shape[1:], dtype=torch.bool, device=pseudo_masks.device)
-    if len(labelled):
-        size = round(float(labelled.sum()) / len(labelled))
-        often = labelled.sum(0).flatten()
-        prior.view(-1)[often.argsort(descending=True, stable=True)[:size]] = True
+    prior = torch.zeros(pseudo_masks.shape[1:], dtype=torch.uint8, device=pseudo_masks.device)
+    most = torch.zeros(prior.shape, device=prior.device)
+    for label in range(1, num_classes + 1):
+        labelled = pseudo_masks == label
+        labelled = labelled[labelled.flatten(1).any(1)]
+        if len(labelled):
+            share = labelled.sum(0) / len(labelled)
+            size = round(float(labelled.sum()) / len(labelled))
+            own = torch.zeros_like(share)
+            often = share.flatten().argsort(descending=True, stable=True)[:size]
+            own.view(-1)[often] = share.view(-1)[often]
+            prior[own > most] = label
+            most = torch.maximum(most, own)
     return prior
 
 

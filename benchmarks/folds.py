@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import KFold, StratifiedKFold
 
 from monai_wsss.data import Case, PreparedDataset
 from monai_wsss.data.dataset_file import SPLITS
@@ -20,28 +20,30 @@ def patient_folds(
 
     Args:
         dataset: its own split is not looked at.
-        folds: at least 2; stratified by whether any class is present in any case of a patient.
+        folds: at least 2; stratified by whether any class is present in any case of a patient, plain where all
+            patients are alike in that.
         seed: of the folds and of the validation patients; the order of the cases does not matter.
         validation: share of a fold's other patients of either kind, on whose labels the checkpoint is chosen.
 
     Raises:
-        InputError: fewer patients of either kind than folds.
+        InputError: fewer patients of a kind that there is than folds.
     """
     labels = patient_labels(dataset)
     patients = sorted(labels)
     positive = np.array([bool(is_present(labels[patient]).any()) for patient in patients])
-    if folds < 2 or min(positive.sum(), (~positive).sum()) < folds:
+    sizes = int(positive.sum()), int((~positive).sum())
+    if folds < 2 or max(sizes) < folds or 0 < min(sizes) < folds:
         raise InputError(
-            f"{folds} folds need as many patients with and without a finding, there are "
-            f"{positive.sum()} and {(~positive).sum()}"
+            f"{folds} folds need as many patients with and without a finding, there are {sizes[0]} and {sizes[1]}"
         )
     made, rng = [], np.random.default_rng(seed)
-    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    kind_of_folds = StratifiedKFold if min(sizes) else KFold
+    splitter = kind_of_folds(folds, shuffle=True, random_state=seed)
     for others, held_out in splitter.split(patients, positive):
         split_of = {patients[index]: "training" for index in others}
         for kind in (positive[others], ~positive[others]):
             mixed = rng.permutation(others[kind])
-            drawn = mixed[: max(1, round(validation * len(mixed)))]
+            drawn = mixed[: max(1, round(validation * len(mixed)))]  # of a kind that is not there none
             split_of |= {patients[index]: "validation" for index in drawn}
         split_of |= {patients[index]: "test" for index in held_out}
         made.append(resplit(dataset, split_of))

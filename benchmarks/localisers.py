@@ -68,12 +68,13 @@ def localiser_masks(run: Path, network: nn.Module, data: Path, device: str = "au
 
 
 def write_prior_masks(run: Path, localiser: Localiser, data: Path, folder: Path, device: str = "auto") -> Path:
-    """Masks of the training cases by a localiser, in the slices that the labels call positive; returns `folder`."""
+    """Masks of the training cases by a localiser, of the classes that a slice's labels name; returns `folder`."""
     masks = _masks(run, localiser_of(run, localiser), data, device, gated=False)
     for case in PreparedDataset.read(data).cases("training"):
         found = masks(case).numpy()
         rows = [case.classes] * len(found) if case.slice_classes is None else case.slice_classes
-        found[~is_present(rows).any(1)] = 0
+        for k, present in enumerate(is_present(rows).T):
+            found[(found == k + 1) & ~present[:, None, None]] = 0
         write_array(folder / f"{case.case}.npy", found)
     return folder
 

@@ -7,17 +7,24 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from benchmarks.few_shot import few_shot_dataset, repeated
 from benchmarks.folds import shuffle_labels, write_variant
 from benchmarks.localisers import Localiser, is_localiser
-from benchmarks.run_parts import choice_of, preprocessing_of
-from monai_wsss.data import PreparedDataset, write_array
+from benchmarks.shared_stages import share_stages
+from benchmarks.true_masks import ONE_MASK, remove_gate, write_true_masks
+from monai_wsss.data import PreparedDataset, write_json
 from monai_wsss.errors import InputError
-from monai_wsss.workflow import Pipeline, mask_folders
+from monai_wsss.workflow import Pipeline
+from monai_wsss.workflow.bundle_config import load_config
+from monai_wsss.workflow.bundle_freeze import freeze_bundle, overlay_values
 from monai_wsss.workflow.manifest import Manifest
-from monai_wsss.workflow.truth_on_grid import truth_on_grid
 
-# What several settings of training may share; later stages are what they differ in.
-_SHARED = ("classify", "seed", "refine", "confident", "irnet", "bes", "walk")
+TRAINING_FILE = "training.json"  # beside a network that learnt from true masks: which one, how long, from how much
+MASK_BUNDLE = Path(__file__).resolve().parent.parent / "bundles" / "brain_mri_lesion_mixed_unet"
+"""Its segmenter learns from true masks in the place of a localiser, which learns from image-level labels alone."""
+
+_LONGER = 2  # times the method's epochs: the ceiling shall have converged
+_BACKBONE = "segmenter_backbone_weights"
 
 
 @dataclass(frozen=True)
@@ -66,11 +73,16 @@ class Runs:
         return self.names[: self.names.index(last) + 1] if last else self.names
 
     def run_method(self, until: str | None = None, shared: Path | None = None) -> Path:
-        """Run the method, up to a stage; `shared` is a run whose first stages are taken where they are the same."""
+        """Run the method, up to a stage; `shared` is a run whose stages are taken where they are the same."""
         if shared is not None:
-            share_stages(shared, self.method, self.names)
+            self.share(shared, until)
         self._pipeline(self.data, self.method, until_stage=until).run()
         return self.method
+
+    def share(self, source: Path, until: str | None = None) -> None:
+        """Take the stages of another run, up to `until`, that are the same in the method's; see `share_stages`."""
+        self._pipeline(self.data, self.method).freeze()
+        share_stages(source, self.method, self.until(until))
 
     def grown(self) -> Path:
         """Predictions of the network that DSRG trained, before the retraining round."""
@@ -84,21 +96,102 @@ class Runs:
         """Predictions of the method's segmenter in every slice, whatever the classifier says of it."""
         return self._predict("ungated", segmenter="segmenter", infer_gate_probability=0.0)
 
-    def supervised(self) -> Path:
-        """Predictions, without a gate, of the method's segmenter trained from scratch on true masks."""
-        folder = self.work / "supervised"
-        shutil.copytree(self.method / "classifier", folder / "classifier", dirs_exist_ok=True)
-        write_true_masks(PreparedDataset.read(self.data), self.method, folder)
-        self._run_stages(folder, "train", "infer", supervision="static", infer_gate_probability=0.0)
-        return folder / "predictions"
+    def supervised(self, shared: Path | None = None) -> Path:
+        """Predictions, without a gate, of the method's segmenter trained on true masks for twice the method's epochs.
+
+        The epoch is the one that agrees best with the true masks of the validation split. The network is that of
+        `MASK_BUNDLE` where the method is a localiser.
+
+        Args:
+            shared: such a run of another method, the folder above its predictions, taken where it is the same.
+        """
+        epochs = _LONGER * self._mask_settings["train_epochs"]
+        return self._learn_masks("supervised", PreparedDataset.read(self.data), shared, {"train_epochs": epochs})
+
+    def few_shot(self, patients: int = 4, shared: Path | None = None) -> Path:
+        """Predictions, without a gate, of the same segmenter trained on the true masks of a few validation patients.
+
+        Nothing else of the data is seen, neither images nor labels nor the classifier's weights. It trains for as many
+        steps as the method's segmenter did on its pseudo masks; the weights are those of the last epoch.
+
+        Args:
+            patients: with a finding; drawn with the run's seed, see `few_shot_dataset`.
+            shared: see `supervised`.
+        """
+        settings = self._mask_settings
+        drawn = few_shot_dataset(PreparedDataset.read(self.data), patients, settings["seed"])
+        values: dict[str, Any] = {"val_interval": settings["train_epochs"] + 1}  # no validation: the last epoch stays
+        if _starts_from_classifier(settings):  # which learnt from all image-level labels
+            values[_BACKBONE] = None
+        return self._learn_masks("few_shot", drawn, shared, values, self._trained_slices())
 
     def shuffled(self) -> Path:
         """Run with a classifier of shuffled labels, or with localisers of them."""
-        dataset = shuffle_labels(PreparedDataset.read(self.data))
+        dataset = shuffle_labels(PreparedDataset.read(self.data), self._mask_settings["seed"])
         data = write_variant(dataset, self.data, self.work / "shuffled_data")
         last = "train" if is_localiser(self.bundle) else "classify"
         self._pipeline(data, self.work / "shuffled", until_stage=last).run()
         return self.work / "shuffled"
+
+    @cached_property
+    def _mask_bundle(self) -> tuple[Path, dict[str, Any]]:
+        """The bundle whose segmenter learns from true masks, and what is set in it."""
+        values = {**overlay_values(self.bundle, self.overlays), **self.values}
+        if not is_localiser(self.bundle):
+            return self.bundle, values
+        known = [name for name in self.overlays if (MASK_BUNDLE / "configs" / f"{name}.yaml").is_file()]
+        own = load_config(self.bundle / "configs" / "train.yaml") | values
+        return MASK_BUNDLE, overlay_values(MASK_BUNDLE, known) | {k: own[k] for k in ("seed", "pixel_spacing", "size")}
+
+    @property
+    def _mask_settings(self) -> dict[str, Any]:
+        """Ids of its `train.yaml`."""
+        bundle, values = self._mask_bundle
+        return load_config(bundle / "configs" / "train.yaml") | values
+
+    def _trained_slices(self) -> int:
+        """Slices of an epoch of the method's own training."""
+        found = Manifest(self.method).stage("train").get("summary", {}).get("training_slices")
+        if found is None:
+            raise InputError(
+                f"{self.method}: no finished stage train, whose steps the few-shot segmenter takes as well"
+            )
+        return int(found)
+
+    def _learn_masks(
+        self,
+        name: str,
+        dataset: PreparedDataset,
+        shared: Path | None,
+        values: Mapping[str, Any],
+        slices: int | None = None,
+    ) -> Path:
+        """Train on the true masks of training and validation in `work`/`name`, predict without a gate."""
+        folder, settings = self.work / name, {**self._mask_settings, **values}
+        labelled = write_true_masks(dataset, self.method, folder)
+        if slices is not None:
+            labelled = repeated(labelled, slices, settings["negatives_per_positive"])
+        data = write_variant(labelled, self.data, self.work / f"{name}_data")
+        if _starts_from_classifier(settings):
+            shutil.copytree(self.method / "classifier", folder / "classifier", dirs_exist_ok=True)
+        bundle, given = self._mask_bundle
+        given = given | ONE_MASK | dict(values)
+        frozen = freeze_bundle(bundle, folder / "bundle", given)
+        remove_gate(frozen)
+        listed = load_config(frozen / "configs" / "pipeline.yaml")["stages"]
+        stages = [stage for stage in listed if stage["name"] in ("train", "infer")]
+        options: dict[str, Any] = {"device": self.device, "tracking_uri": "none", "overrides": {}, "stages": stages}
+        pipeline = Pipeline(str(frozen), str(data), str(folder), **options)
+        pipeline.freeze()
+        if shared is not None:
+            share_stages(shared, folder, ("train", "infer"))
+        found = pipeline.run()["train"]["summary"]
+        learnt = {"network": settings["segmenter"], "bundle": bundle.name, "epochs": settings["train_epochs"]}
+        learnt |= {key: found[key] for key in ("best_epoch", "agreement") if slices is None}
+        patients = len({case.patient for case in labelled.training})
+        learnt |= {"patients": patients, "slices_per_epoch": found["training_slices"]}
+        write_json(folder / TRAINING_FILE, learnt)
+        return folder / "predictions"
 
     def _predict(self, name: str, segmenter: str, **values: Any) -> Path:
         folder = self.work / name
@@ -119,30 +212,5 @@ class Runs:
         return Pipeline(str(self.bundle), str(data), str(out), **options)
 
 
-def share_stages(source: Path, run: Path, names: Sequence[str]) -> None:
-    """Copy folders and records of `source`'s finished stages, up to the pseudo masks, where `run` has nothing yet.
-
-    The pipeline then compares configs and inputs as ever, and runs again what is not the same.
-
-    Raises:
-        InputError: `source` is no run folder.
-    """
-    theirs, ours = Manifest(source), Manifest(run)
-    if not theirs.content["stages"]:
-        raise InputError(f"{source}: no stage in its run.json; name a run folder, such as WORK/method")
-    for name in names:
-        record = theirs.stage(name)
-        if name not in _SHARED or record.get("status") != "done" or ours.stage(name):
-            continue
-        if not (run / record["writes"]).exists():
-            shutil.copytree(source / record["writes"], run / record["writes"])
-            ours.set(stages=ours.content["stages"] | {name: record})
-
-
-def write_true_masks(dataset: PreparedDataset, method: Path, folder: Path) -> None:
-    """True masks of training and validation where `train` reads pseudo masks; none of the test split."""
-    preprocess, refine = preprocessing_of(method), choice_of(method, "refine")
-    for case in dataset.cases("training") + dataset.cases("validation"):
-        mask = truth_on_grid(case, preprocess, len(dataset.labels))
-        for name in mask_folders(refine, "static", thresholded=True):  # all that a loss may take
-            write_array(folder / name / f"{case.case}.npy", mask)
+def _starts_from_classifier(settings: Mapping[str, Any]) -> bool:
+    return "output_dir" in str(settings.get(_BACKBONE))

@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.accuracy import METHOD, how_measured, score_rows, write_rows
 from benchmarks.auc_interval import auc_interval
 from benchmarks.boxes import nuisance_of
 from benchmarks.folds import patient_labels, resplit, write_variant
 from benchmarks.localisers import LOCALISERS, is_localiser, trained_localisers
+from benchmarks.measured import how_measured
+from benchmarks.method_rows import write_rows
+from benchmarks.pooling import score_rows
+from benchmarks.row_names import METHOD
 from benchmarks.run_parts import preprocessing_of
 from benchmarks.runs import Runs
 from monai_wsss.data import Case, PreparedDataset

@@ -2,9 +2,16 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+from benchmarks.curve_tables import CURVE_TABLES
+from benchmarks.erasure import format_erasure
+from benchmarks.plots import redraw
+from benchmarks.table_layouts import LAYOUTS
+from benchmarks.table_note import device, note_of, settings
+from benchmarks.table_text import interval, number
 
 RESULTS = Path("benchmarks") / "results"
 _BASE = "segmenter"  # the row that others are compared with, where a table names none
@@ -19,7 +26,9 @@ def format_table(table: Mapping[str, Any]) -> str:
     if table.get("kind") in _KINDS:
         return _KINDS[table["kind"]](table)
     quality = [make(table[name]) for name, make in _QUALITY.items() if name in table]
-    return "\n\n".join([_accuracy(table), *quality])
+    make_rows = LAYOUTS.get(table.get("layout", ""), _accuracy)
+    below = note_of(table, table.get("base", _BASE), _classes(table), _is_paper_of_films(table))
+    return "\n\n".join([make_rows(table), below, *quality])
 
 
 def _accuracy(table: Mapping[str, Any]) -> str:
@@ -39,39 +48,17 @@ def _accuracy(table: Mapping[str, Any]) -> str:
     lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
     for name, scores in table["rows"].items():
         cells = [
-            _interval(scores["patients"]["dice"]),
-            "" if name == base else _interval(scores["difference"], sign="+"),
-            _interval(scores["positives"]["dice"]),
-            _interval(scores["positives"]["iou"]),
-            _number(scores["lesions"]["f1"]),
-            _number(scores["negatives"]["clean"]),
-            *(_number(scores["dataset"][key]) for key in ("miou", "pixel_accuracy") if several),
-            *(_number(scores["papers"][key]) for key in ("miou_all", "dice_empty_is_one") if papers),
+            interval(scores["patients"]["dice"]),
+            "" if name == base else interval(scores["difference"], sign="+"),
+            interval(scores["positives"]["dice"]),
+            interval(scores["positives"]["iou"]),
+            number(scores["lesions"]["f1"]),
+            number(scores["negatives"]["clean"]),
+            *(number(scores["dataset"][key]) for key in ("miou", "pixel_accuracy") if several),
+            *(number(scores["papers"][key]) for key in ("miou_all", "dice_empty_is_one") if papers),
         ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join([*lines, "", _note(table)])
-
-
-def _note(table: Mapping[str, Any]) -> str:
-    first = next(iter(table["rows"].values()))
-    counts, classifier = first["counts"], table["rows"][table.get("base", _BASE)]["classification"]
-    all_empty = first.get("papers", {}).get("all_empty")
-    empty = ""
-    if (number := _classes(table)) > 1:
-        empty = (
-            f"Scores are means over {number} classes, Dice per patient counts 1 where a class is neither there nor "
-            "claimed; data-set mIoU is of one confusion matrix, background included. "
-        )
-    if all_empty is not None and _is_paper_of_films(table):
-        empty = f"The paper's scores over all slices are {_number(all_empty)} for a prediction that is always empty. "
-    return (
-        f"{counts['patients']} test patients, {counts['slices']} slices, {counts['positive_slices']} positive. "
-        f"{_settings(table)}Folds {table['folds']}, seeds {table['seeds']}. {table['protocol']} "
-        f"Classifier on test slices: AUC {_number(classifier['auc'])} (slice position alone "
-        f"{_number(classifier['auc_slice_position'])}), F1 {_number(classifier['f1'])}, "
-        f"ECE {_number(classifier['ece'])}. {_device(table)}"
-        f"{empty}Mean [95 % interval, bootstrap over patients]; differences are paired."
-    )
+    return "\n".join(lines)
 
 
 def _boxes(table: Mapping[str, Any]) -> str:
@@ -85,18 +72,18 @@ def _boxes(table: Mapping[str, Any]) -> str:
         overlap = scores["box_iou"]
         cells = [
             f"{scores['hits']:.3g}",
-            _interval(scores["pointing"]),
-            "" if name == own else _interval(scores["difference"], sign="+"),
-            "" if overlap is None else _interval(overlap),
-            "" if name == own or overlap is None else _interval(scores["iou_difference"], sign="+"),
+            interval(scores["pointing"]),
+            "" if name == own else interval(scores["difference"], sign="+"),
+            "" if overlap is None else interval(overlap),
+            "" if name == own or overlap is None else interval(scores["iou_difference"], sign="+"),
         ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     lines += ["", "| predictor of the label | AUC, all films | AUC, films of one fold |", "|---|---|---|"]
     lines += [
-        f"| {name} | {_interval(scores['pooled'])} | {_interval(scores['within_folds'])} |"
+        f"| {name} | {interval(scores['pooled'])} | {interval(scores['within_folds'])} |"
         for name, scores in table["classifier"].items()
     ]
-    lines += [f"| {name} alone | {_number(auc)} |  |" for name, auc in table["nuisance"].items()]
+    lines += [f"| {name} alone | {number(auc)} |  |" for name, auc in table["nuisance"].items()]
     return "\n".join([*lines, "", _boxes_note(table)])
 
 
@@ -106,9 +93,9 @@ def _boxes_note(table: Mapping[str, Any]) -> str:
         f"{counts['films']} films of {counts['patients']} patients, {counts['positive_films']} positive; "
         f"{counts['boxes']} boxes on {counts['boxed_films']} films of {counts['boxed_patients']} patients. "
         f"Pointing game: {definitions['pointing']}. Box IoU: {definitions['box_iou']}"
-        f"{'; threshold {:g}'.format(table['threshold']) if table['threshold'] else ''}. {_settings(table)}"
+        f"{'; threshold {:g}'.format(table['threshold']) if table['threshold'] else ''}. {settings(table)} "
         f"Folds {table['folds']} over patients, every film scored where its patient tests; seeds {table['seeds']}. "
-        f"{table['protocol']} {_device(table)}"
+        f"{table['protocol']} {device(table)} "
         "Mean [95 % interval, bootstrap over patients]; differences are paired."
     )
 
@@ -122,13 +109,13 @@ def _grid(table: Mapping[str, Any]) -> str:
     ]
     for cell in table["cells"]:
         pair = {name: cell[name] for name in own}
-        difference = "" if pair == own else _interval(cell["difference"], sign="+")
-        cells = [*(f"{value:g}" for value in pair.values()), _interval(cell["dice"]), difference]
-        lines.append(f"| {' | '.join([*cells, _interval(cell['positives'])])} |")
+        difference = "" if pair == own else interval(cell["difference"], sign="+")
+        cells = [*(f"{value:g}" for value in pair.values()), interval(cell["dice"]), difference]
+        lines.append(f"| {' | '.join([*cells, interval(cell['positives'])])} |")
     minutes = [cell["minutes"] for cell in table["cells"]]
     note = (
         f"DSRG before its retraining round. {counts['patients']} test patients, {counts['slices']} slices, "
-        f"{counts['positive_slices']} positive. {_settings(table)}Folds {table['folds']}, seeds {table['seeds']}. "
+        f"{counts['positive_slices']} positive. {settings(table)} Folds {table['folds']}, seeds {table['seeds']}. "
         f"{table['protocol']} Device {table['device']}, {table['threads']} thread(s); minutes a pair: "
         f"{min(minutes):g} to {max(minutes):g}. Mean [95 % interval, bootstrap over patients]; differences are paired."
     )
@@ -139,13 +126,13 @@ def _activations(table: Mapping[str, Any]) -> str:
     """How far the strongest activations fall off, a layer a line."""
     lines = ["| activations | of an image | images | smallest of the strongest / largest |", "|---|---|---|---|"]
     lines += [
-        f"| {name} | {curve['activations']} | {curve['images']} | {_number(curve['last'])} |"
+        f"| {name} | {curve['activations']} | {curve['images']} | {number(curve['last'])} |"
         for name, curve in table["curves"].items()
     ]
     first = next(iter(table["runs"].values()))
     note = (
         f"The {table['top']} strongest activations of each of {table['images']} positive test images, mean over them. "
-        f"{_settings(first)}Seeds {first['seeds']}. Trained on {first['device']}."
+        f"{settings(first)} Seeds {first['seeds']}. Trained on {first['device']}."
     )
     return "\n".join([*lines, "", note])
 
@@ -156,18 +143,16 @@ def _sites(table: Mapping[str, Any]) -> str:
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     counts = []
     for site, found in table["sites"].items():
-        number = found["counts"]
-        counts.append(
-            f"{site}: {number['images']} images of {number['patients']} patients, {number['positive']} positive"
-        )
+        of = found["counts"]
+        counts.append(f"{site}: {of['images']} images of {of['patients']} patients, {of['positive']} positive")
         for name, row in found["rows"].items():
-            scores = [_interval(row[score]) if row.get(score) else "-" for score in ("auc", "iou", "dice")]
-            lines.append(f"| {site} | {name} | {' | '.join(scores)} | {_number(row.get('clean'))} |")
+            scores = [interval(row[score]) if row.get(score) else "-" for score in ("auc", "iou", "dice")]
+            lines.append(f"| {site} | {name} | {' | '.join(scores)} | {number(row.get('clean'))} |")
     nuisance = ", ".join(f"{name} {auc:.3f}" for name, auc in table["nuisance"].items())
     note = (
         f"{'; '.join(counts)}. Each site is tested by what learnt from the others alone. "
-        f"{f'AUC of nuisance variables alone, all sites: {nuisance}. ' if nuisance else ''}{_settings(table)}"
-        f"Seeds {table['seeds']}. {table['protocol']} {_device(table)}Mean [95 % interval, bootstrap over patients]."
+        f"{f'AUC of nuisance variables alone, all sites: {nuisance}. ' if nuisance else ''}{settings(table)} "
+        f"Seeds {table['seeds']}. {table['protocol']} {device(table)} Mean [95 % interval, bootstrap over patients]."
     )
     return "\n".join([*lines, "", note])
 
@@ -179,8 +164,8 @@ def _mask_quality(quality: Mapping[str, Any]) -> str:
         "|---|---|---|---|---|---|",
     ]
     for name, row in quality["masks"].items():
-        values = " | ".join(_number(row[score]) for score in ("labelled", "precision", "recall", "iou"))
-        lines.append(f"| `{name}` | {values} | {_number(row['with_background']['iou'])} |")
+        values = " | ".join(number(row[score]) for score in ("labelled", "precision", "recall", "iou"))
+        lines.append(f"| `{name}` | {values} | {number(row['with_background']['iou'])} |")
     return "\n".join([*lines, "", f"{quality['cases']} training cases: {quality['definition']}."])
 
 
@@ -191,7 +176,7 @@ def _label_quality(quality: Mapping[str, Any]) -> str:
     shown += [] if not epochs or shown[-1] is epochs[-1] else [epochs[-1]]
     lines = ["| epoch | labelled | precision | recall | IoU |", "|---|---|---|---|---|"]
     for row in shown:
-        values = " | ".join(_number(row[name]) for name in ("labelled", "precision", "recall", "iou"))
+        values = " | ".join(number(row[name]) for name in ("labelled", "precision", "recall", "iou"))
         lines.append(f"| {row['epoch']} | {values} |")
     return "\n".join([*lines, "", f"Growing labels of {quality['cases']} training cases, scored as the masks above."])
 
@@ -201,7 +186,7 @@ def _boundary_quality(quality: Mapping[str, Any]) -> str:
     lines = ["| boundaries of | slices | precision | recall | F |", "|---|---|---|---|---|"]
     for part, found in quality["splits"].items():
         for name, key, best in (("learnt boundaries", "boundary", "max_f"), ("pseudo masks", "mask_outline", "f")):
-            values = " | ".join(_number(found[key][score]) for score in ("precision", "recall", best))
+            values = " | ".join(number(found[key][score]) for score in ("precision", "recall", best))
             lines.append(f"| {name}, {_SPLITS[part]} | {found['slices']} | {values} |")
     note = f"Tolerance {quality['tolerance_pixels']:.1f} pixels. {quality['definition']}."
     return "\n".join([*lines, "", note])
@@ -216,19 +201,9 @@ def _classes(table: Mapping[str, Any]) -> int:
     return len(next(iter(table["rows"].values())).get("classes", ())) or 1
 
 
-def _settings(table: Mapping[str, Any]) -> str:
-    settings = ", ".join(f"{key}={value}" for key, value in table["overrides"].items())
-    return f"Overlays: {', '.join(table['overlays']) or 'none'}{'; ' + settings if settings else ''}. "
-
-
-def _device(table: Mapping[str, Any]) -> str:
-    minutes = ", ".join(f"{name} {value:g}" for name, value in table["minutes"].items())
-    return f"Device {table['device']}, {table['threads']} thread(s); minutes: {minutes}. "
-
-
 def rebuild(root: Path) -> list[Path]:
-    """Write every marked table anew; returns the pages that changed."""
-    changed = []
+    """Write every marked table and every linked picture anew; returns the files that changed."""
+    changed = redraw(root, _PAGES)
     for pattern in _PAGES:
         for page in sorted(root.glob(pattern)):
             old = page.read_text(encoding="utf-8")
@@ -252,17 +227,15 @@ def fill(text: str, results: Path) -> str:
     return _MARKED.sub(table, text)
 
 
-def _number(value: float | None, sign: str = "") -> str:
-    return "-" if value is None else f"{value:{sign}.3f}"
-
-
-def _interval(score: Mapping[str, Any], sign: str = "") -> str:
-    interval: Sequence[float] | None = score["ci95"]
-    text = _number(score["mean"], sign)
-    return text if interval is None else f"{text} [{_number(interval[0], sign)}, {_number(interval[1], sign)}]"
-
-
-_KINDS = {"boxes": _boxes, "grid": _grid, "activations": _activations, "sites": _sites}
+_KINDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "boxes": _boxes,
+    "grid": _grid,
+    "activations": _activations,
+    "sites": _sites,
+    "cost": LAYOUTS["cost"],
+    "erasure": format_erasure,
+    **CURVE_TABLES,
+}
 _QUALITY = {
     "mask_quality": _mask_quality,
     "label_quality": _label_quality,

@@ -5,7 +5,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from benchmarks.accuracy import check_truths, dice_difference, how_measured, score_rows
+from benchmarks.accuracy import check_truths
+from benchmarks.measured import how_measured
+from benchmarks.pooling import dice_difference, score_rows
 from benchmarks.runs import Runs
 from monai_wsss.data import PreparedDataset
 from monai_wsss.workflow.bundle_config import known_defaults

@@ -126,7 +126,7 @@ def test_the_later_of_two_settings_wins():
         (["--set", "flips=2"], "--set flips=2: give true or false"),
         (["--set", "segmenter=3"], "--set segmenter=3: give text, such as mixed_unet"),
         (["--set", "segmenter=foo"], "segmenter must be one of mixed_unet, unet, "),
-        (["--set", "classifier_depth=19"], "depth must be one of [18, 34, 50, 101], got 19"),
+        (["--set", "classifier_name=resnet19"], "classifier must be one of "),
         (["--set", "up_kernel=5"], "up_kernel"),
         (["--set", "positive_share=2"], "positive_share must lie between 0 and 1, got 2"),
         (["--set", "labels=[a, b]"], "1 classes, the bundle has 2"),

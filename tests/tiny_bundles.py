@@ -9,7 +9,7 @@ DECONV_BUNDLE, CT_BUNDLE = BUNDLES / "cxr_tuberculosis_deconv", BUNDLES / "brain
 SETTINGS = {
     "pixel_spacing": 4.0,
     "size": [32, 32],
-    "classifier_depth": 18,
+    "classifier_name": "resnet18",
     "classify_epochs": 3,
     "classify_batch_size": 8,
     "scales": [1.0],

@@ -2,15 +2,20 @@
 
 from monai_wsss.networks.backbone_weights import load_backbone
 from monai_wsss.networks.nets import (
+    FCN,
+    AlexNetClassifier,
     BENet,
     BoundaryNetwork,
+    DenseNetClassifier,
     FullyConnectedClassifier,
+    GoogLeNetClassifier,
     ImageScores,
     IRNet,
     MixedUNet,
     PooledClassifier,
     ResNetClassifier,
     TiedDeconvNet,
+    UNet,
     VGGClassifier,
     boundary_network,
     classifier,
@@ -19,15 +24,20 @@ from monai_wsss.networks.nets import (
 )
 
 __all__ = [
+    "FCN",
+    "AlexNetClassifier",
     "BENet",
     "BoundaryNetwork",
+    "DenseNetClassifier",
     "FullyConnectedClassifier",
+    "GoogLeNetClassifier",
     "IRNet",
     "ImageScores",
     "MixedUNet",
     "PooledClassifier",
     "ResNetClassifier",
     "TiedDeconvNet",
+    "UNet",
     "VGGClassifier",
     "boundary_network",
     "classifier",

@@ -16,10 +16,19 @@ from monai_wsss.errors import InputError
 
 _HEAD = ("head.", "hidden.", "fc.")  # a classifier's own layers on top of the backbone
 # The only weights that depend on the number of input channels.
-_STEMS = ("conv1.weight", "trunk.0.weight", "encoder.trunk.0.weight", "layer0.conv1.weight")
-# torchvision's name of a VGG's convolutions, and ours: a classifier's `features` is what it computes
+_STEMS = (
+    "conv1.weight",
+    "conv1.conv.weight",
+    "trunk.0.weight",
+    "trunk.conv0.weight",
+    "encoder.trunk.0.weight",
+    "layer0.conv1.weight",
+)
+# torchvision's name of a trunk, and ours: a classifier's `features` is what it computes
 _THEIRS, _OURS = "features.", ("trunk.", "encoder.trunk.")
 
+# torchvision's name of a DenseNet's layers, whose files have a point before the number, and MONAI's.
+_DENSE = (re.compile(r"(denselayer\d+)\.(norm|conv)\.?(\d)\."), r"\1.layers.\2\3.")
 # Published SE-ResNeXt weights have the names of the first PyTorch port; MONAI's network has others.
 _SENET = (
     (re.compile(r"(layer\d\.\d+\.conv\d)\."), r"\1.conv."),
@@ -37,12 +46,13 @@ def load_backbone(network: nn.Module, path: str | Path) -> list[str]:
     The first convolution is adapted to the network's C input channels: its kernels are summed over the file's
     channels and divided by C, so that a grey image gives the response that it had in the backbone as RGB. The
     ``head`` convolutions or ``hidden`` layers and the last layer ``fc`` are taken together if the file has them all and
-    their shapes fit, and left alone otherwise; everything else has to fit. torchvision's ``classifier`` of a VGG is
-    ignored.
+    their shapes fit, and left alone otherwise; everything else has to fit. torchvision's ``classifier`` of a VGG, an
+    AlexNet or a DenseNet and the auxiliary classifiers of its GoogLeNet are ignored.
 
     Args:
-        network: a network with torchvision's key names, such as :class:`ResNetClassifier`, or with a VGG's
-            ``features`` under the name ``trunk`` (:class:`VGGClassifier`, :class:`ConvEncoder`) or ``encoder.trunk``
+        network: a network with torchvision's key names, such as :class:`ResNetClassifier`, or with
+            torchvision's ``features`` under the name ``trunk`` (:class:`VGGClassifier`, :class:`ConvEncoder`,
+            :class:`AlexNetClassifier`, :class:`DenseNetClassifier`) or ``encoder.trunk``
             (:class:`FullyConnectedClassifier`), or MONAI's SE-ResNeXt, for which the names of the published
             ``se_resnext50_32x4d`` file are known; changed in place.
         path: ``.safetensors``, or a file that ``torch.load(weights_only=True)`` reads.
@@ -54,7 +64,8 @@ def load_backbone(network: nn.Module, path: str | Path) -> list[str]:
         InputError: if the file is missing or unreadable, or does not hold this network's weights.
     """
     path = Path(path)
-    file = _read(path)
+    pattern, name = _DENSE
+    file = {pattern.sub(name, key): weight for key, weight in _read(path).items()}
     own = network.state_dict()
     trunk = next((name for name in _OURS if any(key.startswith(name) for key in own)), "")
     if trunk:
@@ -63,7 +74,7 @@ def load_backbone(network: nn.Module, path: str | Path) -> list[str]:
         file = {_senet_name(key): file[key] for key in file}
     if not own.keys() & file.keys():
         raise InputError(f"{path}: no weight has a name of this network; give one with torchvision's key names.")
-    extra = [key for key in file if key.startswith(("layer", *_OURS)) and key not in own]
+    extra = [key for key in file if key.startswith(("layer", "inception", *_OURS)) and key not in own]
     if extra:
         raise InputError(f"{path}: {extra[0]} is not in this network; give a backbone of the same depth.")
 

@@ -8,29 +8,20 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from tiny_bundles import SETTINGS
 
-from benchmarks import runs, steps
-from benchmarks.accuracy import (
-    CEILING,
-    DSRG,
-    METHOD,
-    RANDOM,
-    SHUFFLED,
-    STEPS_FILE,
-    UNGATED,
-    _new_rows,
-    _steps_of,
-    accuracy,
-    dice_difference,
-    named_folders,
-    write_rows,
-)
+from benchmarks import counts, method_rows, steps
+from benchmarks.accuracy import accuracy, named_folders
+from benchmarks.cells import STEPS_FILE
+from benchmarks.method_rows import write_rows
+from benchmarks.row_names import CEILING, DSRG, FEW_SHOT, METHOD, RANDOM, SHUFFLED, UNGATED
 from benchmarks.run_parts import preprocessing_of
-from benchmarks.runs import write_true_masks
+from benchmarks.runs import Runs, write_true_masks
 from benchmarks.steps import other_classifier_masks, prior_masks, step_masks
 from benchmarks.tables import format_table
 from monai_wsss.data import PreparedDataset
 from monai_wsss.errors import InputError
+from monai_wsss.workflow.evaluation import evaluate
 from monai_wsss.workflow.manifest import Manifest
 
 FILM_BUNDLE = Path(__file__).parents[2] / "bundles" / "cxr_pneumothorax_irnet"
@@ -61,18 +52,11 @@ def test_rows_follow_the_method_when_it_was_run_anew(whole, tmp_path, files_of):
     assert changed == {"class maps, thresholded"}
 
 
-@pytest.mark.parametrize(
-    ("refine", "learnt"),
-    [("none", ["refined"]), ("crf", ["refined", "crf"]), ("irnet", ["walk"]), ("bes", ["walk"])],
-)
-def test_the_ceiling_sees_no_true_mask_of_the_test_split(whole, tmp_path, monkeypatch, refine, learnt):
+def test_the_ceiling_sees_no_true_mask_of_the_test_split(whole, tmp_path):
     dataset = PreparedDataset.read(whole.data)
-    monkeypatch.setattr(runs, "choice_of", lambda run, name: refine)
     write_true_masks(dataset, whole.run, tmp_path)
-    assert {path.relative_to(tmp_path / "pseudo_masks").as_posix() for path in tmp_path.glob("*/*")} == set(learnt)
-    for folder in learnt:
-        written = {path.stem for path in (tmp_path / "pseudo_masks" / folder).iterdir()}
-        assert written == {case.case for case in dataset.training + dataset.validation}
+    written = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.npy")}
+    assert written == {f"pseudo_masks/refined/{case.case}.npy" for case in dataset.training + dataset.validation}
 
 
 @pytest.mark.parametrize(
@@ -161,13 +145,67 @@ def test_all_rows(table):
         *REFINED,
         METHOD,
         UNGATED,
+        FEW_SHOT,
         CEILING,
     ]
     assert table[1]["base"] == METHOD and table[1]["rows"][METHOD]["difference"]["mean"] == 0
     assert table[1]["rows"]["all background"]["papers"]["miou_all"] == pytest.approx(
         table[1]["rows"][METHOD]["papers"]["all_empty"]
     )
-    assert {"supervised train", "shuffled classify"} < table[1]["minutes"].keys()
+    assert {"supervised train", "few_shot train", "shuffled classify"} < table[1]["minutes"].keys()
+
+
+def test_scores_are_those_of_evaluate(table, whole):
+    """Every score of a row, by the product's own command on the same folder."""
+    work, found = table
+    cases = PreparedDataset.read(whole.data).test
+    truths, patients = {case.case: case.truth for case in cases}, {case.case: case.patient for case in cases}
+    folders = {METHOD: "method/predictions", "brightest blob": "rows/brightest_blob", CEILING: "supervised/predictions"}
+    for name, folder in folders.items():
+        expected = evaluate(work / folder, truths, None, patients, ["lesion"])
+        for key in ("patients", "positives", "negatives", "lesions", "dataset", "papers", "classification"):
+            assert found["rows"][name][key] == expected[key], (name, key)
+        per_patient = [item["dice"] for item in expected["per_patient"]]
+        assert found["rows"][name]["spread"]["patients"] == [pytest.approx(np.mean(per_patient))]
+
+
+def test_a_table_says_what_learnt_from_masks_and_what_tells_the_label(table):
+    found, text = table[1], format_table(table[1])
+    assert found["from_masks"][CEILING][0]["epochs"] == 2 * SETTINGS["train_epochs"]
+    assert "Supervised ceiling: mixed_unet, patients 5, best epoch " in text and "Few-shot segmenter: " in text
+    assert f"slice position {found['nuisance']['slice position']['auc']['mean']:.3f}" in text
+    assert "HOSP" not in json.dumps(found)  # no case, no patient
+
+
+def test_a_second_call_runs_and_scores_nothing_anew(table, whole, monkeypatch):
+    """The same table from what is there; what would run a stage or score a mask is taken away."""
+    work, found = table
+    monkeypatch.setattr(Runs, "_pipeline", None)
+    monkeypatch.setattr(counts, "count_cases", None)
+    settings = Manifest(whole.run).content["overrides"]
+    monkeypatch.setattr(Runs, "names", ["classify", "seed", "refine", "train", "infer", "evaluate"])
+    again = accuracy(whole.data, whole.bundle, work, overrides=settings, device="cpu")
+    assert json.dumps(again) == json.dumps(found)
+
+
+@pytest.mark.parametrize("change", ["record", "values", "extras", "data"])
+def test_rows_are_made_anew_after_a_change(whole, tmp_path, monkeypatch, change):
+    """Of the run, its settings, the rows that are asked for or the data; else they stay."""
+    method, data = shutil.copytree(whole.run, tmp_path / "method"), shutil.copytree(whole.data, tmp_path / "data")
+    runs, asked = Runs(data, whole.bundle, tmp_path, (), Manifest(whole.run).content["overrides"], "cpu"), []
+    monkeypatch.setattr(Runs, "run_method", lambda self, until: asked.append(until) or method)
+    for times in (1, 1):
+        method_rows.method_rows(runs, "refine", trivial=False)
+        assert len(asked) == times
+    if change == "record":
+        Manifest(method).set(overlays=["small"])
+    elif change == "data":
+        dataset = PreparedDataset.read(data)
+        replace(dataset, training=dataset.training[1:]).write(data)
+    elif change == "values":
+        runs = replace(runs, values=runs.values | {"seed": 1})
+    method_rows.method_rows(runs, "refine", ["random"] if change == "extras" else [], trivial=False)
+    assert len(asked) == 2
 
 
 def test_a_part_of_the_method_beside_another_table(table, whole, tmp_path):
@@ -179,7 +217,7 @@ def test_a_part_of_the_method_beside_another_table(table, whole, tmp_path):
     part = accuracy(whole.data, whole.bundle, tmp_path / "part", (), settings, "cpu", **rows)
     assert part["base"] == "class maps + CRF"
     own = ["all background", "brightest blob", "position prior", RANDOM, *REFINED]
-    assert list(part["rows"]) == [*own, f"{METHOD} (whole)", f"{CEILING} (whole)"]
+    assert list(part["rows"]) == [*own, *(f"{name} (whole)" for name in (METHOD, FEW_SHOT, CEILING))]
     for name in own:
         assert part["rows"][name]["patients"] == full["rows"][name]["patients"]
     assert part["rows"][f"{METHOD} (whole)"]["patients"] == full["rows"][METHOD]["patients"]
@@ -229,30 +267,6 @@ def test_a_folder_without_a_table_is_refused_before_anything_runs(whole, tmp_pat
     assert not (tmp_path / "work").exists()
 
 
-def test_steps_that_two_runs_share_stand_once(tmp_path):
-    (tmp_path / STEPS_FILE).write_text(json.dumps({"class maps + CRF": "rows/a", DSRG: "dsrg/predictions"}))
-    assert _steps_of(tmp_path) == {
-        "class maps + CRF": tmp_path / "rows" / "a",
-        DSRG: tmp_path / "dsrg" / "predictions",
-    }
-    here, there = ({"per_case": [{"case": "a", "dice": dice}]} for dice in (0.25, 0.5))
-    rows = {"class maps + CRF": here, DSRG: here}
-    assert _new_rows("no growing", {"class maps + CRF": here, DSRG: there, METHOD: here}, rows) == {
-        "DSRG (no growing)": there,
-        "segmenter (no growing)": here,
-    }
-
-
-def test_the_difference_is_of_patients_and_not_of_their_cases():
-    """Dice of one patient's pooled cases, .5 and .2, and of another's, .1 and .3: .3 and -.2."""
-    base, other = (
-        {"per_patient": [{"patient": name, "dice": value} for name, value in found.items()]}
-        for found in ({"a": 0.5, "b": 0.1}, {"b": 0.3, "a": 0.2})
-    )
-    assert dice_difference(base, other)["mean"] == pytest.approx(0.05)
-    assert dice_difference(base, other)["n"] == 2
-
-
 def test_folders_by_name():
     assert named_folders(["no growing=a/b", "c/d"]) == {"no growing": Path("a/b"), "d": Path("c/d")}
     with pytest.raises(InputError, match="a second folder called b"):
@@ -278,6 +292,7 @@ def test_rows_that_cannot_be_are_refused_before_anything_runs(whole, tmp_path, o
     [
         ("test", ["ungated"], "1 of 2 test cases have no true mask; prepare with --masks"),
         ("training", None, r"1 of 9 cases have no true mask, which the row ceiling learns from; .*\(--row\)"),
+        ("training", {"folds": 2}, "1 of 9 cases have no true mask, and each tests in a fold; --folds 1"),
     ],
 )
 def test_a_missing_true_mask_is_refused_where_it_is_needed(whole, tmp_path, split, extras, match):
@@ -285,7 +300,8 @@ def test_a_missing_true_mask_is_refused_where_it_is_needed(whole, tmp_path, spli
     first, *others = dataset.cases(split)
     replace(dataset, **{split: (replace(first, truth=None), *others)}).write(tmp_path / "data")
     with pytest.raises(InputError, match=match):
-        accuracy(tmp_path / "data", whole.bundle, tmp_path / "work", extras=extras)
+        options = extras if isinstance(extras, dict) else {"extras": extras}
+        accuracy(tmp_path / "data", whole.bundle, tmp_path / "work", **({"extras": []} | options))
     assert not (tmp_path / "work").exists()
 
 
@@ -306,8 +322,9 @@ def three_classes(tmp_path_factory, write_films, run_films):
 def test_rows_of_several_classes(three_classes):
     """No row that is made for one class; each score of a row is that of its own masks."""
     root, found = three_classes
-    assert list(found["rows"]) == ["all background", RANDOM, *WALKED, METHOD, UNGATED, CEILING]
-    assert "brightest blob" not in found["protocol"]
+    prior = ["all background", "position prior"]
+    assert list(found["rows"]) == [*prior, RANDOM, *WALKED, METHOD, UNGATED, CEILING]
+    assert "The brightest blob is left out" in found["protocol"]
     truths = {case.case: labels_of(case.truth) for case in PreparedDataset.read(root / "data").test}
     folders = {"all background": "rows/all_background", "+ IRNet": "rows/+_IRNet", METHOD: "method/predictions"}
     for name, folder in folders.items():
@@ -337,6 +354,6 @@ def test_the_table_of_several_classes_prints_and_is_small(three_classes):
 def test_the_ceiling_learns_each_true_label(three_classes):
     root, _ = three_classes
     case = next(c for c in PreparedDataset.read(root / "data").training if sum(c.classes) > 1)
-    learnt = np.load(root / "work" / "supervised" / "pseudo_masks" / "walk" / f"{case.case}.npy")
+    learnt = np.load(root / "work" / "supervised" / "pseudo_masks" / "refined" / f"{case.case}.npy")
     values = {k + 1 for k, present in enumerate(case.classes) if present}
     assert set(np.unique(learnt)) == {0, *values} and learnt.shape == (1, 32, 32)

@@ -61,8 +61,25 @@ def test_blob_refuses_other_shapes(head):
 
 def test_position_prior_literal():
     # three positive masks of 2, 3 and 1 pixels: two pixels on average; pixel 0 is in all three, pixel 1 in two.
-    masks = torch.tensor([[[1, 1, 0, 0]], [[1, 1, 2, 255]], [[1, 0, 0, 0]], [[0, 0, 0, 255]]], dtype=torch.uint8)
-    assert position_prior(masks).tolist() == [[True, True, False, False]]
+    masks = torch.tensor([[[1, 1, 0, 0]], [[1, 1, 1, 255]], [[1, 0, 0, 0]], [[0, 0, 0, 255]]], dtype=torch.uint8)
+    prior = position_prior(masks)
+    assert prior.tolist() == [[1, 1, 0, 0]] and prior.dtype == torch.uint8
+
+
+def test_position_prior_of_several_classes():
+    # class 1: masks of 2, 2 and 2 pixels; shares 3/3, 2/3, 1/3, so pixels 0 and 1.
+    # class 2: masks of 3 and 2 pixels, 2.5 rounded to 2; shares 0, 1/2, 2/2, 2/2 of pixels 0 to 3, so pixels 2 and 3.
+    # class 3: one mask of 3 pixels, share 1 each: pixel 0 is class 1's in all of its masks, pixel 1 in two of three.
+    masks = torch.tensor([[[1, 1, 2, 2]], [[1, 2, 2, 2]], [[1, 1, 0, 0]], [[1, 0, 1, 0]], [[3, 3, 3, 0]]])
+    masks[1, 0, 0] = 0
+    assert position_prior(masks, 2).tolist() == [[1, 1, 2, 2]]
+    assert position_prior(masks, 3).tolist() == [[1, 3, 2, 2]]
+    assert torch.equal(position_prior(masks.flip(0), 3), position_prior(masks, 3))
+
+
+def test_a_class_that_the_masks_lack_is_nowhere():
+    masks = torch.tensor([[[1, 255, 0]], [[0, 255, 3]]])
+    assert position_prior(masks, 2).tolist() == [[1, 0, 0]]
 
 
 def test_position_prior_without_positives():

@@ -57,6 +57,20 @@ def test_folds_that_cannot_be_are_refused(dataset, folds):
         patient_folds(dataset, folds)
 
 
+@pytest.mark.parametrize("label", [0, 1])
+def test_patients_that_are_all_alike_fold_plainly(label):
+    """As where every patient has a tumour and only slices lack one: 12 patients, 4 folds of 3."""
+    dataset = PreparedDataset(("x",), training=tuple(case(n, n, label) for n in range(12)))
+    folds = patient_folds(dataset, 4)
+    assert sorted(c.case for fold in folds for c in fold.test) == sorted(c.case for c in dataset.training)
+    for fold in folds:
+        assert [len(fold.test), len(fold.validation), len(fold.training)] == [3, 1, 8]
+        assert not {c.patient for c in fold.test} & {c.patient for c in fold.validation + fold.training}
+    assert folds != patient_folds(dataset, 4, seed=1)
+    with pytest.raises(InputError, match="13 folds need as many patients"):
+        patient_folds(dataset, 13)
+
+
 def test_shuffled_labels_keep_their_share_and_leave_the_test_split():
     rng = np.random.default_rng(0)
     volumes = []

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.accuracy import METHOD, RANDOM, SHUFFLED, STEPS_FILE, UNGATED, accuracy
+from benchmarks.accuracy import accuracy
+from benchmarks.cells import STEPS_FILE
 from benchmarks.localisers import (
     LOCALISERS,
     is_localiser,
@@ -19,6 +20,7 @@ from benchmarks.localisers import (
     write_prior_masks,
 )
 from benchmarks.pictures import case_pictures
+from benchmarks.row_names import METHOD, RANDOM, SHUFFLED, UNGATED
 from benchmarks.run_parts import preprocessing_of
 from benchmarks.tables import format_table
 from monai_wsss.data import PreparedDataset, cache_folder
@@ -37,7 +39,8 @@ def table(whole_deconv, tmp_path_factory):
     work = tmp_path_factory.mktemp("localisers")
     shutil.copytree(whole_deconv.run, work / "method")
     settings = whole_deconv.settings
-    return work, accuracy(whole_deconv.data, whole_deconv.bundle, work, overrides=settings, device="cpu")
+    rows = ["shuffled", "random", "ungated"]
+    return work, accuracy(whole_deconv.data, whole_deconv.bundle, work, overrides=settings, device="cpu", extras=rows)
 
 
 def test_which_bundles_localise(whole_deconv, whole):
@@ -142,10 +145,12 @@ def test_untied_stages_beside_the_tied_ones(table, whole_deconv, tmp_path):
     assert all(torch.equal(value, baselines[1][name]) for name, value in baselines[0].items())
 
 
-@pytest.mark.parametrize("row", ["ceiling", "oracle"])
-def test_rows_that_need_pseudo_masks_are_refused(whole_deconv, tmp_path, row):
-    with pytest.raises(InputError, match="no such row; choose among ungated, shuffled, random"):
-        accuracy(whole_deconv.data, whole_deconv.bundle, tmp_path / "work", extras=[row])
+def test_rows_that_cannot_be_are_refused(whole_deconv, tmp_path):
+    place = whole_deconv.data, whole_deconv.bundle, tmp_path / "work"
+    with pytest.raises(InputError, match="no such row; choose among ungated, few-shot, ceiling, shuffled, random"):
+        accuracy(*place, extras=["oracle"])
+    with pytest.raises(InputError, match="random: needs the stage train, which comes after --until deconv2"):
+        accuracy(*place, until="deconv2", extras=["random"])
     assert not (tmp_path / "work").exists()
 
 

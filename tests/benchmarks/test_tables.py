@@ -55,6 +55,39 @@ def test_a_table_of_films_has_the_papers_scores() -> None:
     assert "(paper)" not in format_table(TABLE | {"bundle": "brain_mri_lesion_mixed_unet"})
 
 
+def test_the_note_of_several_methods_and_seeds() -> None:
+    """What all methods have stands once; what learnt from masks says whether it was still getting better."""
+    methods = {
+        name: {"bundle": "b", "overlays": overlays, "overrides": {"refine": refine, "size": 8}}
+        for name, overlays, refine in (("one", ["small"], "crf"), ("two", [], "bes"))
+    }
+    learnt = [
+        {"network": "unet", "patients": patients, "epochs": 24, "best_epoch": best}
+        for patients, best in ((27, 24), (28, 20))
+    ]
+    few = [{"network": "unet", "patients": 4, "epochs": 12}]
+    rows = {
+        name: row | {"spread": {"patients": [0.25, 0.5 if name == "segmenter" else 0.25]}}
+        for name, row in TABLE["rows"].items()
+    }
+    found = {
+        "methods": methods,
+        "from_masks": {"few-shot segmenter": few, "supervised ceiling": learnt},
+        "nuisance": {"slice position": {"auc": {"mean": 0.8, "ci95": [0.75, 0.875]}}},
+        "seeds": [0, 1],
+        "rows": rows,
+    }
+    note = format_table(TABLE | found).splitlines()[-1]
+    assert "one: b with small, refine=crf; two: b, refine=bes. All methods: size=8. Folds 1, seeds [0, 1]." in note
+    assert "Few-shot segmenter: unet, patients 4, 12 epochs." in note
+    assert (
+        "Supervised ceiling: unet, patients 27 to 28, best epoch 20 to 24 of 24, so it had not converged in 1 of 2"
+        in note
+    )
+    assert "ECE -. AUC of classifiers that see nuisance variables alone: slice position 0.800 [0.750, 0.875]." in note
+    assert "Dice per patient of the seeds: all background 0.250 to 0.250, segmenter 0.250 to 0.500." in note
+
+
 def test_differences_are_from_the_base_that_the_table_names() -> None:
     lines = format_table(TABLE | {"base": "all background"}).splitlines()
     assert "all background minus row" in lines[0]
@@ -133,7 +166,11 @@ def test_boundaries_stand_beside_the_outlines_of_the_masks() -> None:
     ]
 
 
-@pytest.mark.parametrize("page", [*sorted(ROOT.glob("bundles/*/docs/README.md")), ROOT / "README.md"], ids=str)
+PAGES = [*sorted(ROOT.glob("bundles/*/docs/README.md")), ROOT / "README.md"]
+PAGES += [page for page in sorted(ROOT.glob("docs/**/*.md")) if "<!-- table:" in page.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_committed_tables_are_those_of_the_json(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert "<!-- table:" in text

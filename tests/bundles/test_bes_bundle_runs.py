@@ -134,7 +134,7 @@ def test_an_overlay_runs(overlay, whole_bes, run_bundle, tmp_path):
         ({"theta_scale": 0.6}, "theta_scale must be in [0, 0.5)", "bes"),
         ({"boundary_backbone_weights": "nowhere.pt"}, "nowhere.pt: no such file", "bes"),
         ({"walk_threshold": 2.0}, "at most 1, got 2.0", "pseudo_masks"),
-        ({"segmenter_backbone_weights": "nowhere.pt"}, "BasicUNet has no ResNet", "segmenter"),
+        ({"segmenter_backbone_weights": "nowhere.pt"}, "UNet has no ResNet", "segmenter"),
     ],
 )
 def test_a_bad_value_is_one_line_and_loses_no_finished_result(

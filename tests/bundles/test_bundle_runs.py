@@ -196,7 +196,7 @@ def test_unet_is_one_id_away(whole, run_pipeline, tmp_path):
     records = run_pipeline(whole.data, tmp_path / "run", {"segmenter": "unet"})
     assert [record["status"] for record in records.values()] == ["done"] * 6
     weights = torch.load(tmp_path / "run" / "segmenter" / "model.pt", weights_only=True)
-    assert any(name.startswith("upcat_") for name in weights)  # MONAI's BasicUNet, not Mixed-UNet
+    assert any(name.startswith("decoder.ups.") for name in weights)  # UNet, not Mixed-UNet
 
 
 def test_two_processes_train_one_model(whole, tmp_path):

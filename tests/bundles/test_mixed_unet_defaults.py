@@ -16,7 +16,7 @@ STAGES = {path.stem: yaml.safe_load(path.read_text()) for path in sorted(CONFIGS
 @pytest.mark.parametrize(
     ("stage", "name", "value"),
     [
-        ("classify", "classifier_depth", 50),  # Table I
+        ("classify", "classifier_name", "resnet50"),  # Table I
         ("classify", "size", [256, 256]),
         ("classify", "classify_learning_rate", 1e-3),
         ("classify", "classify_weight_decay", 1e-4),

@@ -1,8 +1,10 @@
 import pickle  # to write a hostile file that must not be run
+import re
 from pathlib import Path
 
 import pytest
 import torch
+from monai.networks.nets import DenseNet121, densenet
 from safetensors.torch import save_file
 
 from monai_wsss.errors import InputError
@@ -145,6 +147,80 @@ def test_published_vgg(tmp_path: Path, name: str, weights: int, file: str) -> No
         )
     for key in after.keys() - set(loaded):
         assert key.startswith(("head.", "fc.")) and torch.equal(after[key], before[key])
+
+
+@pytest.mark.parametrize(
+    ("name", "stem", "heads"),
+    [
+        ("alexnet", "features.0.weight", ["classifier.1.weight", "classifier.6.bias"]),
+        ("googlenet", "conv1.conv.weight", ["aux1.conv.conv.weight", "aux2.fc2.bias", "fc.weight", "fc.bias"]),
+        ("densenet121", "features.conv0.weight", ["classifier.weight", "classifier.bias"]),
+    ],
+)
+@pytest.mark.parametrize("old", [False, True], ids=["new names", "old names"])
+def test_published_alexnet_googlenet_and_densenet(
+    tmp_path: Path, name: str, stem: str, heads: list[str], old: bool
+) -> None:
+    torch.manual_seed(3)
+    source = classifier(name, in_channels=3, output_stride=32, width=0.125).eval()
+    weights = {as_torchvision(key, old): value for key, value in source.state_dict().items() if key[:3] != "fc."}
+    if old:  # files older than batch norm's step counter
+        weights = {key: value for key, value in weights.items() if not key.endswith("num_batches_tracked")}
+    assert stem in weights
+    path = write({**weights, **{key: torch.zeros(4, 4) for key in heads}}, tmp_path / "backbone.pth")
+    net = classifier(name, in_channels=1, output_stride=32, width=0.125).eval()
+    loaded = load_backbone(net, path)
+    assert len(loaded) == len(weights) and not any(key.startswith("fc.") for key in loaded)
+    grey = torch.randn(1, 1, 64, 64)
+    with torch.no_grad():
+        expected = source.features(grey.repeat(1, 3, 1, 1))
+        torch.testing.assert_close(net.features(grey), expected, rtol=1e-3, atol=1e-4 * float(expected.max()))
+    other = classifier(name, width=0.125)
+    assert load_backbone(other, write(net.state_dict(), tmp_path / "own.pt")) == list(net.state_dict())
+
+
+def as_torchvision(key: str, old: bool = False) -> str:
+    """torchvision's name of our weight; `norm1` of a dense layer was once `norm.1`."""
+    return re.sub(r"\.layers\.(norm|conv)(\d)", r".\1.\2" if old else r".\1\2", key.replace("trunk.", "features."))
+
+
+def test_densenets_names_are_those_of_monais_converter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reference = DenseNet121(2, 3, 4, init_features=8, growth_rate=4)
+    published = {
+        as_torchvision(key, old=True): torch.rand(value.shape)
+        for key, value in reference.state_dict().items()
+        if key.startswith("features.") and not key.endswith("num_batches_tracked")
+    }
+    assert "features.denseblock1.denselayer1.norm.1.weight" in published
+    monkeypatch.setattr(densenet, "load_state_dict_from_url", lambda *_, **__: dict(published))
+    densenet._load_state_dict(reference, "densenet121", progress=False)
+    net = classifier("densenet121", in_channels=3, width=0.125)
+    load_backbone(net, write(published, tmp_path / "backbone.pth"))
+    own = {key.replace("trunk.", "features."): value for key, value in net.state_dict().items()}
+    for key, value in reference.state_dict().items():
+        if key.startswith("features.") and not key.endswith("num_batches_tracked"):
+            assert torch.equal(own[key], value), key
+
+
+@pytest.mark.parametrize(
+    ("name", "extra", "gone"),
+    [
+        ("alexnet", "features.13.weight", "features.10.bias"),
+        ("googlenet", "inception5c.branch1.conv.weight", "inception4e.branch3.1.bn.weight"),
+        # DenseNet169 has 32 layers in its third block
+        ("densenet121", "features.denseblock3.denselayer25.conv1.weight", "features.norm5.weight"),
+    ],
+)
+def test_refuses_another_alexnet_googlenet_or_densenet(tmp_path: Path, name: str, extra: str, gone: str) -> None:
+    net = classifier(name, width=0.125)
+    weights = {as_torchvision(key): value for key, value in net.state_dict().items()}
+    deeper = write({**weights, extra: torch.zeros(1)}, tmp_path / "deeper.pt")
+    named = extra.replace("features.", "trunk.").replace("25.conv1", "25.layers.conv1")
+    with pytest.raises(InputError, match=f"{re.escape(named)} is not in this network"):
+        load_backbone(net, deeper)
+    shallower = write({key: value for key, value in weights.items() if key != gone}, tmp_path / "shallower.pt")
+    with pytest.raises(InputError, match=f"{re.escape(gone.replace('features.', 'trunk.'))} is missing"):
+        load_backbone(net, shallower)
 
 
 @pytest.mark.parametrize(("prefix", "network"), [("", ConvEncoder), ("encoder.", FullyConnectedClassifier)])

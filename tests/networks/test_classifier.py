@@ -5,8 +5,8 @@ from torch import nn
 from monai_wsss.networks.nets.classifier import classifier
 from monai_wsss.networks.nets.pooled_classifier import PooledClassifier
 
-NAMES = ["resnet18", "resnet34", "resnet50", "resnet101", "vgg16", "vgg16_bn"]
-ONE_OF_EACH = ["resnet18", "resnet50", "vgg16", "vgg16_bn"]
+NAMES = ["resnet18", "resnet34", "resnet50", "resnet101", "vgg16", "vgg16_bn", "alexnet", "googlenet", "densenet121"]
+ONE_OF_EACH = ["resnet18", "resnet50", "vgg16", "vgg16_bn", "alexnet", "googlenet", "densenet121"]
 
 
 def small(name: str, **arguments: object) -> PooledClassifier:
@@ -23,6 +23,9 @@ def small(name: str, **arguments: object) -> PooledClassifier:
         ("resnet101", (64, 256, 512, 1024, 2048), (4, 4, 8, 8, 8)),
         ("vgg16", (64, 128, 256, 512, 512), (2, 4, 8, 8, 8)),
         ("vgg16_bn", (64, 128, 256, 512, 512), (2, 4, 8, 8, 8)),
+        ("alexnet", (64, 192, 384, 256, 256), (4, 8, 8, 8, 8)),
+        ("googlenet", (64, 192, 480, 832, 1024), (2, 4, 8, 8, 8)),
+        ("densenet121", (64, 256, 512, 1024, 1024), (2, 4, 8, 8, 8)),
     ],
 )
 @pytest.mark.parametrize("size", [(64, 96), (67, 41), (33, 40, 41)])
@@ -120,20 +123,49 @@ def test_every_weight_gets_a_gradient_in_half_precision_too(name: str) -> None:
     assert [name for name, p in net.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
-def test_width_scales_every_channel() -> None:
-    # 512 / 4 = 128 and a quarter of (64, 256, 512, 1024, 2048)
+@pytest.mark.parametrize(
+    ("name", "channels"),
+    [
+        # a quarter of (64, 256, 512, 1024, 2048), and so on
+        ("resnet50", (16, 64, 128, 256, 512)),
+        ("alexnet", (16, 48, 96, 64, 64)),
+        ("googlenet", (16, 48, 120, 208, 256)),
+        ("densenet121", (16, 64, 128, 256, 256)),
+    ],
+)
+def test_width_scales_every_channel(name: str, channels: tuple[int, ...]) -> None:
     with torch.device("meta"):
-        net = classifier("resnet50", head_convs=3, width=0.25)
-    assert net.level_channels == (16, 64, 128, 256, 512)
-    assert net.class_weight.shape == (1, 128)
+        net = classifier(name, head_convs=3, width=0.25)
+    assert net.level_channels == channels
+    assert net.class_weight.shape == (1, 128)  # 512 / 4
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_smallest_width(name: str) -> None:
+    features = classifier(name, width=1 / 64).eval().features(torch.rand(1, 1, 64, 64))
+    assert features.shape[2:] == (8, 8) and bool(features.isfinite().all())
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("name", ["vgg16", "alexnet", "googlenet", "densenet121"])
+def test_script_gives_the_same_for_other_sizes(name: str, dims: int) -> None:
+    net = small(name, spatial_dims=dims).eval()
+    scripted = torch.jit.script(net)
+    with torch.no_grad(), torch.jit.optimized_execution(False):
+        for size in ((40, 33, 32), (32, 48, 35)):
+            images = torch.randn(2, 1, *size[:dims])
+            torch.testing.assert_close(scripted(images), net(images))
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "vgg19"}, "must be one of resnet18, resnet34, resnet50, resnet101, vgg16, vgg16_bn, got vgg19"),
+        ({"name": "vgg19"}, f"must be one of {', '.join(NAMES)}, got vgg19"),
         ({"output_stride": 4}, "output_stride must be one of .*, got 4"),
         ({"name": "vgg16", "output_stride": 4}, "output_stride must be one of .*, got 4"),
+        ({"name": "alexnet", "output_stride": 4}, "output_stride must be one of .*, got 4"),
+        ({"name": "googlenet", "output_stride": 4}, "output_stride must be one of .*, got 4"),
+        ({"name": "densenet121", "output_stride": 4}, "output_stride must be one of .*, got 4"),
         ({"head_convs": -1}, "head_convs must be 0 or more, got -1"),
         ({"width": 0.01}, "width must leave at least one of 64 and of 512 channels, got 0.01"),
         ({"head_channels": 2, "width": 0.25}, "width must leave at least one of 64 and of 2 channels, got 0.25"),

@@ -13,19 +13,28 @@ def count(network):
 
 
 def test_parameters_of_v3():
-    # torchvision publishes 42,004,074 with 21 classes; we have neither its auxiliary head (1024 -> 256 by 3x3 with
-    # norm, 256 -> 21) nor its additional 3x3 convolution (256 -> 256 with norm), which the paper does not have.
+    # torchvision publishes 42,004,074 with 21 classes, and with an auxiliary head: 1024 -> 256 by 3x3 with norm, -> 21
     auxiliary = 1024 * 256 * 9 + 2 * 256 + 256 * 21 + 21
-    additional = 256 * 256 * 9 + 2 * 256
     with torch.device("meta"):
-        assert count(DeepLabV3(2, 3, 21)) == 42_004_074 - auxiliary - additional
+        assert count(DeepLabV3(2, 3, 21)) == 42_004_074 - auxiliary
 
 
 def test_parameters_of_the_decoder():
-    # projection 256 -> 48 and two 3x3 convolutions, 304 -> 256 and 256 -> 256, each with a norm
-    decoder = 256 * 48 + 2 * 48 + (304 + 256) * 256 * 9 + 4 * 256
+    # projection 256 -> 48 and a 3x3 convolution 304 -> 256, each with a norm, before the 3x3 that both have
+    decoder = 256 * 48 + 2 * 48 + 304 * 256 * 9 + 2 * 256
     with torch.device("meta"):
         assert count(DeepLabV3Plus(2, 3, 21)) - count(DeepLabV3(2, 3, 21)) == decoder
+
+
+@both
+def test_width_scales_every_channel(network):
+    # a quarter of (64, 256, 512, 1024, 2048), of 256 and of 48
+    net = network(width=0.25, out_channels=2)
+    assert net.encoder.level_channels == (16, 64, 128, 256, 512)
+    assert net.head.weight.shape == (2, 64, 1, 1)
+    assert network is DeepLabV3 or net.project.conv.weight.shape == (12, 64, 1, 1)
+    with torch.no_grad():
+        assert net.eval()(torch.rand(1, 1, 33, 40)).shape == (1, 2, 33, 40)
 
 
 @both

@@ -217,5 +217,9 @@ def test_refuses():
         DeepLabV2(backbone="vgg19")
     with pytest.raises(ValueError, match="depth must be one of"):
         DeepLabV2(backbone="resnet77")
-    with pytest.raises(ValueError, match=r"width must be 1 of a ResNet, got 0\.5"):
-        segmenter("deeplab_v2_resnet18", 2, 1, 2, width=0.5)
+
+
+def test_width_of_a_resnet():
+    network = segmenter("deeplab_v2_resnet18", 2, 1, 2, width=0.25)
+    assert network.encoder.level_channels == (16, 16, 32, 64, 128)
+    assert network.last[0].weight.shape == (2, 128, 3, 3)

@@ -23,7 +23,6 @@ TRANSFORMS = {
     "bes": "bes_augmentation",
 }
 SMALL = {
-    "classifier_depth": 18,
     "classifier_name": "resnet18",
     "classifier_width": 0.125,
     "head_convs": 0,

@@ -34,7 +34,7 @@ BUNDLE = Path(__file__).parents[2] / "bundles" / "brain_mri_lesion_mixed_unet"
 AXIAL = np.diag([-4.0, -4.0, 6.0, 1.0])  # mm
 SPLITS = ["train", "train", "train", "train", "val", "val", "test", "test"]
 SETTINGS = (
-    "pixel_spacing=4.0 size=[32,32] classifier_depth=18 classify_epochs=1 classify_batch_size=8 scales=[1.0] "
+    "pixel_spacing=4.0 size=[32,32] classifier_name=resnet18 classify_epochs=1 classify_batch_size=8 scales=[1.0] "
     "channels=[4,4,8,8] train_epochs=1 train_batch_size=8 infer_gate_probability=0.0"
 ).split()
 

@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from monai_wsss.errors import InputError
+from monai_wsss.workflow import tracking
 from monai_wsss.workflow.manifest import Manifest
 from monai_wsss.workflow.tracking import Tracker
 
@@ -25,21 +26,27 @@ def folder(tmp_path_factory):
     return folder
 
 
+def short(run):
+    """The stage of `my_run/stage`; `my_run` of the parent."""
+    return run.info.run_name.rpartition("/")[2]
+
+
 def runs(folder):
-    """Runs by name, the newest of each."""
+    """Runs by stage, the newest of each."""
     client = mlflow.MlflowClient(f"sqlite:///{folder / 'mlruns.db'}")
     (experiment,) = client.search_experiments(filter_string="name = 'monai_wsss'")
     found = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"])
-    return client, {run.info.run_name: run for run in found}, found
+    return client, {short(run): run for run in found}, found
 
 
 def statuses(folder):
-    return {run.info.run_name: run.info.status for run in runs(folder)[2]}
+    return {short(run): run.info.status for run in runs(folder)[2]}
 
 
 def test_parent_and_child(folder):
     _, named, _ = runs(folder)
     parent, child = named["my_run"], named["first"]
+    assert child.info.run_name == "my_run/first"
     assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
     assert child.data.params == {"epochs": "3", "name": "x"}
     assert child.info.status == parent.info.status == "FINISHED"
@@ -59,6 +66,7 @@ def test_later_stages_join_the_same_parent(folder):
         tracker.log_metrics({"loss": 0.25}, 2)
     client, named, found = runs(folder)
     assert sum("mlflow.parentRunId" not in run.data.tags for run in found) == 1
+    assert not any(key.startswith("second/") for key in named["my_run"].data.metrics)  # epochs stay with the stage
     history = client.get_metric_history(named["second"].info.run_id, "loss")
     assert [(value.step, value.value) for value in history] == [(1, 0.5), (2, 0.25)]
     assert "RUNNING" not in statuses(folder).values()
@@ -73,6 +81,73 @@ def test_an_exception_goes_on_and_leaves_nothing_running(folder, error, status):
         raise error
     assert statuses(folder)[name] == statuses(folder)["my_run"] == status
     assert "RUNNING" not in statuses(folder).values()
+
+
+def test_the_parent_shows_values_of_whole_stages_and_what_was_chosen(folder):
+    chosen = {"refine": "crf", "train_epochs": 2, "device": "cpu", "tracking_uri": "http://me:secret@host"}
+    Manifest(folder).set(bundle="a_bundle", overlays=["small", "mri"], overrides=chosen)
+    with Tracker("auto", folder, "scored") as tracker:
+        tracker.log_metrics({"dice": 0.5})
+    parent = runs(folder)[1]["my_run"]
+    assert parent.data.metrics["scored/dice"] == 0.5
+    tags = {key: value for key, value in parent.data.tags.items() if not key.startswith("mlflow.")}
+    assert tags == {"bundle": "a_bundle", "overlays": "small, mri", "overrides": "refine=crf, train_epochs=2"}
+    Manifest(folder).set(overrides={})
+    with Tracker("auto", folder, "again"):
+        tags = runs(folder)[1]["my_run"].data.tags
+    assert (tags["overlays"], tags["overrides"]) == ("small, mri", "")  # as run.json has it now
+
+
+class GoneError(Exception):
+    """No kind of error that MLflow has: stores bring their own."""
+
+
+def gone(*arguments, **options):
+    raise GoneError("the store\nis gone")
+
+
+@pytest.mark.parametrize("method", ["log_batch", "log_artifact", "set_terminated"])
+def test_a_store_that_falls_silent_costs_one_line(folder, tmp_path, monkeypatch, caplog, method):
+    (tmp_path / "silent.png").write_bytes(b"png")
+    with monkeypatch.context() as patch, Tracker("auto", folder, "silent") as tracker:
+        patch.setattr(tracker.client, method, gone)
+        for step in (1, 2):
+            tracker.log_params({"a": 1})
+            tracker.log_metrics({"loss": 0.5}, step)
+            tracker.log_picture(tmp_path / "silent.png")
+    (line,) = [record.getMessage() for record in caplog.records if record.name == tracking.__name__]
+    assert line == "silent: goes on without tracking, 'auto' failed: the store"
+    with Tracker("auto", folder, "next"):  # closes what was left open
+        pass
+    assert statuses(folder)["silent"] == "KILLED" and statuses(folder)["next"] == "FINISHED"
+
+
+def test_a_store_that_once_answered_stops_no_later_stage(folder, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(mlflow, "MlflowClient", gone)
+    with Tracker("auto", folder, "later") as tracker:
+        tracker.log_metrics({"loss": 0.5}, 1)
+    assert caplog.messages == ["later: goes on without tracking, 'auto' failed: the store"]
+    with pytest.raises(InputError, match=r"^tracking 'http://127.0.0.1:9': the store; "):  # one that never answered
+        Tracker("http://127.0.0.1:9", tmp_path, "first").__enter__()
+
+
+def test_mlflow_reports_nothing_to_its_makers(folder, monkeypatch):
+    from mlflow.telemetry import client, get_telemetry_client, utils
+
+    monkeypatch.setattr(utils, "_IS_IN_CI_ENV_OR_TESTING", False)  # as on a user's machine
+    monkeypatch.delenv("DO_NOT_TRACK", raising=False)
+    monkeypatch.delenv("MLFLOW_DISABLE_TELEMETRY", raising=False)
+    monkeypatch.setattr(client, "_MLFLOW_TELEMETRY_CLIENT", object())  # MLflow was imported before
+    with Tracker("auto", folder, "quiet"):
+        assert get_telemetry_client() is None
+
+
+def test_a_shared_sqlite_store_keeps_pictures_beside_it(tmp_path, monkeypatch):
+    (tmp_path / "shared.db").touch()
+    monkeypatch.chdir(tmp_path)
+    beside = (tmp_path / "mlruns").as_uri()
+    assert [tracking._make_store(f"sqlite:///{path}") for path in ("shared.db", tmp_path / "shared.db")] == [beside] * 2
+    assert tracking._make_store("http://127.0.0.1:5000") is None
 
 
 def test_what_a_killed_process_left_is_closed_by_the_next(folder):
@@ -118,14 +193,17 @@ def test_off_does_nothing(tmp_path, uri):
     [
         ("foo://bar", "unsupported URI 'foo://bar'"),
         ("sqlite:", "Could not parse"),  # SQLAlchemy's own error
-        ("mysql+nothing://u@h/db", "nothing"),  # a driver that is not installed
+        ("foo://me:secret@bar", "'foo://bar'"),
+        ("mysql+nothing://h/db", "nothing"),  # a driver that is not installed
     ],
 )
 def test_a_store_that_cannot_be_opened_is_bad_input(tmp_path, uri, words):
     with pytest.raises(InputError) as raised, Tracker(uri, tmp_path, "s"):
         pass
     message = str(raised.value)
-    assert message.startswith(f"tracking '{uri}': ") and words in message and "\n" not in message
+    shown = uri.replace("me:secret@", "")
+    assert message.startswith(f"tracking '{shown}': ") and words in message
+    assert "\n" not in message and "secret" not in message
 
 
 def test_without_mlflow_a_run_goes_on_and_says_so(tmp_path, monkeypatch, caplog):

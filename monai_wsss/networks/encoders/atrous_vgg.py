@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from monai.networks.layers.factories import Pad, Pool
-from torch import Tensor
 
-from monai_wsss.networks.nets.vgg_classifier import VGGClassifier
+from monai_wsss.networks.encoders.vgg_encoder import VGGEncoder
 
 
-class AtrousVGG(VGGClassifier):
-    """:class:`VGGClassifier` without its last layer and with DeepLab's poolings: the features of its blocks.
+class AtrousVGG(VGGEncoder):
+    """:class:`VGGEncoder` with DeepLab's poolings.
 
     All poolings are 3x3 with padding 1: the first three have stride 2, the fourth and the fifth stride 1, and a mean
     of 3x3 follows. The fifth block's convolutions have dilation 2. Sizes S become ``ceil(S / 8)``. There is no batch
@@ -24,11 +23,8 @@ class AtrousVGG(VGGClassifier):
     which gives even sizes one cell more.
     """
 
-    __jit_unused_properties__ = ["class_weight"]  # noqa: RUF012, TorchScript asks for a plain list
-
     def __init__(self, spatial_dims: int = 2, in_channels: int = 1, width: float = 1.0) -> None:
-        super().__init__(spatial_dims, in_channels, batch_norm=False, output_stride=8, width=width)
-        del self.fc  # weights without a gradient would stop distributed training
+        super().__init__(spatial_dims, in_channels, output_stride=8, width=width)
         maximum = Pool[Pool.MAX, spatial_dims]
         for end in self.block_ends[:3]:
             self.trunk[end - 1] = maximum(kernel_size=3, stride=2, padding=1)
@@ -37,7 +33,3 @@ class AtrousVGG(VGGClassifier):
         self.trunk.append(Pad[Pad.CONSTANTPAD, spatial_dims](1, 0.0))
         self.trunk.append(Pool[Pool.AVG, spatial_dims](kernel_size=3, stride=1))
         self.block_ends = (*self.block_ends[:4], len(self.trunk))
-
-    def forward(self, x: Tensor) -> list[Tensor]:  # type: ignore[override]
-        """Features of the blocks, fine to coarse, of images ``(B, C, *S)``."""
-        return self.levels(x)

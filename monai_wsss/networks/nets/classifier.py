@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from functools import partial
 
+from monai_wsss.networks.nets.alexnet_classifier import AlexNetClassifier
+from monai_wsss.networks.nets.densenet_classifier import DenseNetClassifier
+from monai_wsss.networks.nets.googlenet_classifier import GoogLeNetClassifier
 from monai_wsss.networks.nets.pooled_classifier import PooledClassifier
 from monai_wsss.networks.nets.resnet_classifier import ResNetClassifier
 from monai_wsss.networks.nets.vgg_classifier import VGGClassifier
@@ -14,6 +17,9 @@ _CLASSIFIERS: dict[str, Callable[..., PooledClassifier]] = {
     "resnet101": partial(ResNetClassifier, depth=101),
     "vgg16": partial(VGGClassifier, batch_norm=False),
     "vgg16_bn": partial(VGGClassifier, batch_norm=True),
+    "alexnet": AlexNetClassifier,
+    "googlenet": GoogLeNetClassifier,
+    "densenet121": DenseNetClassifier,
 }
 
 
@@ -34,7 +40,8 @@ def classifier(
     """A classifier with dilation, head convolutions and DropBlock, whose class maps can be read off.
 
     Args:
-        name: `resnet18`, `resnet34`, `resnet50`, `resnet101`, `vgg16` or `vgg16_bn`.
+        name: `resnet18`, `resnet34`, `resnet50`, `resnet101`, `vgg16`, `vgg16_bn`, `alexnet`, `googlenet` or
+            `densenet121`.
         spatial_dims: 2 or 3.
         in_channels: channels of the image.
         num_classes: number of classes K, one logit each.

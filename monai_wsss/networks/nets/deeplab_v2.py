@@ -37,11 +37,10 @@ class DeepLabV2(nn.Module):
         backbone: ``vgg16``, ``resnet18``, ``resnet34``, ``resnet50`` or ``resnet101``.
         rates: dilations in cells: 6, 12, 18, 24 is ASPP, 12 alone is LargeFOV.
         dropout: probability of the branches' dropout.
-        width: factor on the channels of the VGG16 and its branches; 1 is the published network, less is for tests and
-            small runs.
+        width: factor on the channels; 1 is the published network, less is for tests and small runs.
 
     Raises:
-        ValueError: another backbone, or a width that is not 1 of a ResNet.
+        ValueError: another backbone.
 
     Source: Chen et al., DeepLab, TPAMI 2018, sections 3 and 4; pooling and branches as Huang et al., DSRG, CVPR 2018,
     have them. ResNet's batch norm, frozen there, learns here.
@@ -76,9 +75,7 @@ class DeepLabV2(nn.Module):
                 )
                 self.last.append(conv(hidden, out_channels, 1))
         elif backbone.startswith("resnet") and backbone.removeprefix("resnet").isdecimal():
-            if width != 1:
-                raise ValueError(f"width must be 1 of a ResNet, got {width}.")
-            self.encoder = AtrousResNet(spatial_dims, in_channels, int(backbone.removeprefix("resnet")), 8)
+            self.encoder = AtrousResNet(spatial_dims, in_channels, int(backbone.removeprefix("resnet")), 8, width)
             features = self.encoder.level_channels[-1]
             for rate in rates:
                 self.branches.append(nn.Identity())

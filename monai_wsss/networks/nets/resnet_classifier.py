@@ -84,9 +84,9 @@ class ResNetClassifier(PooledClassifier, ResNet):  # type: ignore[misc]  # MONAI
         self._add_head(spatial_dims, num_classes, head_convs, head_channels, drop_prob, drop_size)
         rate3, rate4 = _DILATIONS[output_stride]
         if rate3 > 1:
-            _replace_stride(self.layer3, before=1, after=rate3)
+            replace_stride(self.layer3, before=1, after=rate3)
         if rate4 > 1:
-            _replace_stride(self.layer4, before=rate3, after=rate4)
+            replace_stride(self.layer4, before=rate3, after=rate4)
 
     def levels(self, x: Tensor) -> list[Tensor]:
         """Stem and four stages ``(B, level_channels[i], *S_i)``, fine to coarse, without the head convolutions."""
@@ -97,7 +97,7 @@ class ResNetClassifier(PooledClassifier, ResNet):  # type: ignore[misc]  # MONAI
         return [stem, first, second, third, self.drop(self.layer4(third))]
 
 
-def _replace_stride(stage: nn.Sequential, before: int, after: int) -> None:
+def replace_stride(stage: nn.Module, before: int, after: int) -> None:
     """Turn the stride of a stage into dilation: ``before`` is the dilation of its input grid, ``after`` of its own."""
     for conv in stage.modules():
         if not isinstance(conv, (nn.Conv2d, nn.Conv3d)):

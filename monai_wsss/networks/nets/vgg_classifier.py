@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from monai.networks.layers.factories import Conv, Norm, Pool
-from torch import Tensor, nn
+from torch import nn
 
-from monai_wsss.networks.nets.pooled_classifier import PooledClassifier, init_conv
+from monai_wsss.networks.nets.pooled_classifier import init_conv
+from monai_wsss.networks.nets.trunk_classifier import TrunkClassifier
 
 _BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 _OUTPUT_STRIDES = (8, 16, 32)
 
 
-class VGGClassifier(PooledClassifier):
+class VGGClassifier(TrunkClassifier):
     """VGG16 with global average pooling and one linear layer, as class activation maps need it.
 
     ``logits = W . mean(F(x)) + b``, so that ``W . F(x)`` is the class map and its spatial mean plus ``b`` the logit.
@@ -67,7 +68,6 @@ class VGGClassifier(PooledClassifier):
         keep = {"kernel_size": 3, "stride": 1, "padding": 1}
         pools = [halve, halve, halve, keep if output_stride == 8 else halve, halve if output_stride == 32 else None]
 
-        self.trunk = nn.Sequential()
         ends: list[int] = []
         before = in_channels
         for number, (block, pool) in enumerate(zip(_BLOCKS, pools, strict=True), start=1):
@@ -88,13 +88,3 @@ class VGGClassifier(PooledClassifier):
         one, two, three, four, five = (int(width * block[-1]) for block in _BLOCKS)
         self.level_channels = (one, two, three, four, five)
         self._add_head(spatial_dims, num_classes, head_convs, head_channels, drop_prob, drop_size)
-
-    def levels(self, x: Tensor) -> list[Tensor]:
-        """Outputs ``(B, level_channels[i], *S_i)`` of the blocks, fine to coarse, without the head convolutions."""
-        levels: list[Tensor] = []
-        for number, layer in enumerate(self.trunk, start=1):
-            x = layer(x)
-            if number in self.block_ends:
-                x = self.drop(x) if len(levels) >= 3 else x
-                levels.append(x)
-        return levels

@@ -1,0 +1,108 @@
+"""Counts of every test case of a row, kept as JSON so that nothing unchanged is scored again."""
+
+import csv
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from monai_wsss.data import Case, PreparedDataset, write_json
+from monai_wsss.metrics import CaseCounts, count_case
+from monai_wsss.workflow.label_maps import check_geometry, read_label_map
+from monai_wsss.workflow.manifest import folder_hash
+
+
+def count_cases(folder: Path, cases: Sequence[Case], labels: Sequence[str]) -> list[CaseCounts]:
+    """Counts of the cases' masks in `folder`, and of the probabilities in its slices.csv; as `evaluate` counts.
+
+    Raises:
+        InputError: a mask that cannot be read or is on another grid than the truth.
+    """
+    chances = _probabilities(folder / "slices.csv")
+    found = []
+    for case in cases:
+        assert case.truth is not None  # the table has checked
+        truth, affine = read_label_map(case.truth, len(labels), truth=True)
+        mask, own = folder / f"{case.case}.nii.gz", torch.zeros_like(truth)
+        if mask.is_file():
+            own, own_affine = read_label_map(mask, len(labels))
+            check_geometry(mask, own.shape, own_affine, truth.shape, affine)
+        probability = _table(chances.get(case.case, {}), labels, len(truth))
+        missing, patient = not mask.is_file(), case.patient
+        found.append(
+            count_case(case.case, own, truth, len(labels), patient=patient, probability=probability, missing=missing)
+        )
+    return found
+
+
+def kept_counts(folder: Path, dataset: PreparedDataset, kept: Path) -> list[CaseCounts]:
+    """`count_cases` of the test cases, from the file `kept` where masks and truths are those that it was made from."""
+    cases = dataset.cases("test")
+    digest = hashlib.sha256(f"{folder_hash(folder)}".encode())
+    for case in cases:
+        digest.update(f"{case.case}\0{case.patient}\0{folder_hash(Path(str(case.truth)))}".encode())
+    content = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
+    if content.get("made_from") == digest.hexdigest():
+        return [from_plain(item) for item in content["cases"]]
+    found = count_cases(folder, cases, dataset.labels)
+    write_json(kept, {"made_from": digest.hexdigest(), "cases": [to_plain(item) for item in found]})
+    return found
+
+
+def to_plain(counts: CaseCounts) -> dict[str, Any]:
+    """Counts as JSON: of the matrices the cells that are not zero, `[slice, true, predicted, voxels]`."""
+    filled = counts.matrices.nonzero()
+    return {
+        "case": counts.case,
+        "patient": counts.patient,
+        "shape": list(counts.matrices.shape),
+        "cells": torch.cat([filled, counts.matrices[tuple(filled.T)][:, None]], 1).tolist(),
+        "lesions": counts.lesions.tolist(),
+        "probability": None if counts.probability is None else _without_nan(counts.probability),
+        "missing": counts.missing,
+    }
+
+
+def from_plain(item: Mapping[str, Any]) -> CaseCounts:
+    """What `to_plain` wrote."""
+    matrices = torch.zeros(item["shape"], dtype=torch.int64)
+    cells = torch.tensor(item["cells"], dtype=torch.int64).reshape(-1, 4)
+    matrices[tuple(cells[:, :3].T)] = cells[:, 3]
+    chances = item["probability"]
+    if chances is not None:
+        chances = [[torch.nan if value is None else value for value in row] for row in chances]
+    return CaseCounts(
+        item["case"],
+        item["patient"],
+        matrices,
+        torch.tensor(item["lesions"], dtype=torch.int64),
+        None if chances is None else torch.tensor(chances, dtype=torch.float64),
+        item["missing"],
+    )
+
+
+def _without_nan(table: Tensor) -> list[list[float | None]]:
+    return [[value if value == value else None for value in row] for row in table.tolist()]
+
+
+def _probabilities(file: Path) -> dict[str, dict[tuple[int, str], float]]:
+    """Case -> (slice, class) -> probability, of a table that `infer` or `seed` wrote; empty without it."""
+    found: dict[str, dict[tuple[int, str], float]] = {}
+    if file.is_file():
+        with file.open(newline="", encoding="utf-8") as stream:
+            for row in csv.DictReader(stream):
+                if row["probability"]:
+                    found.setdefault(row["case"], {})[int(row["slice"]), row["class"]] = float(row["probability"])
+    return found
+
+
+def _table(chances: Mapping[tuple[int, str], float], labels: Sequence[str], depth: int) -> Tensor | None:
+    """Probabilities (D, K), NaN where unknown; None where none is known."""
+    if not chances:
+        return None
+    rows = [[chances.get((index, name), torch.nan) for name in labels] for index in range(depth)]
+    return torch.tensor(rows, dtype=torch.float64)

@@ -1,0 +1,30 @@
+from pathlib import Path
+
+import pytest
+
+from benchmarks.pooled_runs import as_list, pool, run_settings, same_cases
+from monai_wsss.errors import InputError
+
+
+def test_folds_are_pooled():
+    assert pool([{"a": 1}, {"b": 2, "c": 3}], "m") == {"a": 1, "b": 2, "c": 3}
+    with pytest.raises(InputError, match="m: case b is in two folders"):
+        pool([{"a": 1, "b": 2}, {"b": 2}], "m")
+
+
+def test_methods_are_compared_on_the_same_cases():
+    assert same_cases({"m": {"b": 1, "a": 2}, "n": {"a": 3, "b": 4}}) == ["a", "b"]
+    with pytest.raises(InputError, match="n: 2 cases are not in both it and m"):
+        same_cases({"m": {"a": 1}, "n": {"b": 1}})
+    with pytest.raises(InputError, match="no folder"):
+        same_cases({})
+
+
+def test_settings_of_a_run_and_of_masks_that_no_run_made(whole, tmp_path):
+    found = run_settings([whole.run / "predictions"] * 2)
+    assert found["bundle"] == whole.bundle.name and found["folds"] == 2 and found["seeds"] == [0]
+    assert run_settings(whole.run / "seeds") is None and run_settings(tmp_path / "predictions") is None
+
+
+def test_one_folder_is_a_list_of_one():
+    assert as_list(Path("a")) == [Path("a")] and as_list([Path("a"), Path("b")]) == [Path("a"), Path("b")]
