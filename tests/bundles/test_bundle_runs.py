@@ -72,6 +72,7 @@ def test_whole_pipeline_from_a_copy_in_a_process_of_its_own(whole, tmp_path):
         *("--config_file", bundle / "configs" / "pipeline.yaml"),
         *("--dataset_dir", whole.data, "--output_dir", "../run", "--overlays", "['small']", "--tracking_uri", "none"),
         *("--classify_epochs", 1, "--train_epochs", 1, "--size", "[64, 64]", "--pixel_spacing", 4.0),
+        *("--cam_method", "cam", "--cam_target", "last", "--threshold", 0.3),  # one epoch makes no fine maps
         cwd=tmp_path / "cwd",
     )
     assert done.returncode == 0, done.stderr[-3000:]
