@@ -37,7 +37,6 @@ from benchmarks.row_names import (
 )
 from benchmarks.run_parts import preprocessing_of
 from benchmarks.runs import Runs
-from benchmarks.shared_stages import share_stages
 from benchmarks.steps import Masks, other_classifier_masks, prior_masks, step_masks
 from monai_wsss.data import PreparedDataset, write_json, write_mask
 from monai_wsss.ops import body_mask
@@ -88,10 +87,8 @@ def method_rows(
             work, {name: work / path for name, path in known["rows"].items()}, known["steps"], known["done"]
         )
     done = runs.until(until)
-    for source in shared[:1]:
-        runs.share(source, until)  # writes the run's bundle, by which the others are compared too
-    for source in shared[1:]:
-        share_stages(source, runs.method, done)
+    if shared:
+        runs.share(shared, until)
     method = runs.run_method(until)
     makers, prior = _makers(runs, done, runs.shuffled() if "shuffled" in extras else None, "random" in extras, trivial)
     dataset = PreparedDataset.read(runs.data)

@@ -75,14 +75,15 @@ class Runs:
     def run_method(self, until: str | None = None, shared: Path | None = None) -> Path:
         """Run the method, up to a stage; `shared` is a run whose stages are taken where they are the same."""
         if shared is not None:
-            self.share(shared, until)
+            self.share([shared], until)
         self._pipeline(self.data, self.method, until_stage=until).run()
         return self.method
 
-    def share(self, source: Path, until: str | None = None) -> None:
-        """Take the stages of another run, up to `until`, that are the same in the method's; see `share_stages`."""
-        self._pipeline(self.data, self.method).freeze()
-        share_stages(source, self.method, self.until(until))
+    def share(self, sources: Sequence[Path], until: str | None = None) -> None:
+        """Take the stages of other runs, up to `until`, that are the same in the method's; see `share_stages`."""
+        self._pipeline(self.data, self.method).freeze()  # by which they are compared
+        for source in sources:
+            share_stages(source, self.method, self.until(until))
 
     def grown(self) -> Path:
         """Predictions of the network that DSRG trained, before the retraining round."""

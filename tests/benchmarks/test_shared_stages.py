@@ -119,7 +119,7 @@ def test_the_pipeline_finds_them_the_same(whole, tmp_path, values, until, taken)
     """By the records of a real run: nothing that is taken is run again, and nothing that is not the same is taken."""
     overrides = Manifest(whole.run).content["overrides"] | values
     runs = Runs(whole.data, whole.bundle, tmp_path, (), overrides, "cpu")
-    runs.share(whole.run, until)
+    runs.share([whole.run], until)
     records = Manifest(runs.method).content["stages"]
     assert list(records) == taken
     runs.run_method(taken[-1])
