@@ -8,8 +8,7 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from benchmarks.accuracy import accuracy as one_method
-from benchmarks.accuracy import folders_of, measure, named_folders, save
+from benchmarks.accuracy import folders_of, measure, named_folders, one_method, run_fold, save
 from benchmarks.activations import activation_curves
 from benchmarks.bags import write_bags
 from benchmarks.boxes import boxes_table
@@ -60,6 +59,7 @@ def accuracy(
     overlay: Annotated[list[str] | None, typer.Option(help="Overlay of the bundle, or of every method's.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="id=value, of every method.")] = None,
     folds: Annotated[int, typer.Option(help="Folds over patients; 1 takes the data's own split.")] = 1,
+    fold: Annotated[int | None, typer.Option(help="Make the runs of this fold alone, from 0, and no table.")] = None,
     seeds: Annotated[int, typer.Option(help="Seeds of the training, from 0; 1 takes the bundle's own.")] = 1,
     until: _Until = None,
     row: Annotated[list[str] | None, typer.Option(help=f"{', '.join(EXTRAS)}; all, or none with --until.")] = None,
@@ -69,20 +69,23 @@ def accuracy(
     device: _Device = "auto",
     json: _Json = None,
 ) -> None:
-    """Run a bundle, or several methods, and what is compared with them; score all rows (protocol W0)."""
+    """Run a bundle, or several methods, and what is compared with them; score all rows (protocol W0).
+
+    Processes that each have another --fold may share a --work folder; run it without --fold once they are done.
+    """
     _log()
     torch.set_num_threads(threads)
     values, names = parse_settings(set_ or []), overlay or []
     if methods is None:
-        options: dict[str, Any] = {"until": until, "extras": row or None, "beside": named_folders(beside or [])}
-        options |= {"from_run": from_run, "folds": folds, "seeds": seeds}
-        table = one_method(data, ROOT / "bundles" / (bundle or _BUNDLE), work, names, values, device, **options)
+        compared = one_method(ROOT / "bundles" / (bundle or _BUNDLE), names, values, until, row or None)
     elif bundle or until or row or beside:
         raise InputError("--methods names bundles, stages and rows; leave out --bundle, --until, --row and --beside")
     else:
         compared = read_methods(methods, ROOT / "bundles", names, values)
-        table = measure(data, compared, work, device, from_run=from_run, folds=folds, seeds=seeds)
-    _show(table, json)
+    if fold is not None:
+        run_fold(data, compared, work, device, from_run, folds, seeds, fold)
+    else:
+        _show(measure(data, compared, work, device, named_folders(beside or []), from_run, folds, seeds), json)
 
 
 @app.command()

@@ -58,9 +58,20 @@ def accuracy(
         folds: the same.
         seeds: the same.
     """
-    rows = None if extras is None else (*TRIVIAL, *extras)
-    methods = Methods((Method("", bundle, tuple(overlays), dict(overrides or {}), until),), rows)
+    methods = one_method(bundle, overlays, overrides, until, extras)
     return measure(data, methods, work, device, beside, from_run, folds, seeds)
+
+
+def one_method(
+    bundle: Path,
+    overlays: Sequence[str] = (),
+    overrides: Mapping[str, Any] | None = None,
+    until: str | None = None,
+    extras: Sequence[str] | None = None,
+) -> Methods:
+    """The methods of a table of one bundle; arguments as `accuracy`'s."""
+    rows = None if extras is None else (*TRIVIAL, *extras)
+    return Methods((Method("", bundle, tuple(overlays), dict(overrides or {}), until),), rows)
 
 
 def measure(
@@ -95,23 +106,10 @@ def measure(
     Raises:
         InputError: a case without a true mask, a row that `until` leaves without its run, or as the stages.
     """
-    dataset, own = PreparedDataset.read(data), methods.methods
-    check_counts(folds, seeds, any("seed" in method.values for method in own))
-    extras = {method.name: _extras(methods, method, _runs(data, work, method, device)) for method in own}
-    if not methods.classifies:
-        check_truths(data, dataset, [key for keys in extras.values() for key in keys], folds > 1)
-    cells = make_cells(data, work, folds, seeds, int(own[0].values.get("seed", 0)))
+    dataset = PreparedDataset.read(data)
+    cells = _cells(data, dataset, methods, work, device, folds, seeds)
     besides = {cell: {label: rows_of(other, cell) for label, other in (beside or {}).items()} for cell in cells}
-    shared = {cell: [] if from_run is None else runs_of(from_run, cell) for cell in cells}
-
-    made: _Made = {}
-    for cell in cells:
-        for method in own:
-            logger.info("%s", " ".join(["cell", *cell.place.parts, method.name]))
-            runs = _runs(cell.data, work / cell.place, method, device, cell.seed)
-            trivial = method is own[0] and methods.wants_trivial
-            made[cell, method.name] = method_rows(runs, method.until, extras[method.name], trivial, shared[cell])
-            shared[cell].insert(0, runs.method)  # the nearest first
+    made = _make(data, methods, work, device, from_run, cells)
     if methods.classifies:
         base, rows = _classifier_rows(methods, made, device)
     else:
@@ -136,6 +134,64 @@ def measure(
     if len(made) > 1 or methods.classifies or is_localiser(chosen.bundle):
         return table
     return table | quality_of(run.work / "method", data, run.done, work / "quality")
+
+
+def run_fold(
+    data: Path,
+    methods: Methods,
+    work: Path,
+    device: str = "auto",
+    from_run: Path | None = None,
+    folds: int = 1,
+    seeds: int = 1,
+    fold: int = 0,
+) -> None:
+    """Make the runs of one fold alone; several processes may each make another in the same `work`.
+
+    Args:
+        data: see :func:`measure`, for this and what follows.
+        methods: what is compared.
+        work: folder of this table's runs.
+        device: device id.
+        from_run: whose stages are taken.
+        folds: over patients.
+        seeds: of the training.
+        fold: from 0.
+
+    Raises:
+        InputError: there is no such fold, or as `measure`.
+    """
+    if not 0 <= fold < folds:
+        raise InputError(f"--fold {fold}: --folds {folds} makes the folds 0 to {folds - 1}")
+    cells = _cells(data, PreparedDataset.read(data), methods, work, device, folds, seeds)
+    _make(data, methods, work, device, from_run, [cell for cell in cells if cell.fold == fold])
+
+
+def _cells(
+    data: Path, dataset: PreparedDataset, methods: Methods, work: Path, device: str, folds: int, seeds: int
+) -> list[Cell]:
+    """Folds and seeds, once all that can be refused before anything runs is refused."""
+    own = methods.methods
+    check_counts(folds, seeds, any("seed" in method.values for method in own))
+    extras = [key for method in own for key in _extras(methods, method, _runs(data, work, method, device))]
+    if not methods.classifies:
+        check_truths(data, dataset, extras, folds > 1)
+    return make_cells(data, work, folds, seeds, int(own[0].values.get("seed", 0)))
+
+
+def _make(data: Path, methods: Methods, work: Path, device: str, from_run: Path | None, cells: Sequence[Cell]) -> _Made:
+    """What every method makes in each cell, with the stages that are the same taken from the one before."""
+    own = methods.methods
+    shared = {cell: [] if from_run is None else runs_of(from_run, cell) for cell in cells}
+    made: _Made = {}
+    for cell in cells:
+        for method in own:
+            logger.info("%s", " ".join(["cell", *cell.place.parts, method.name]))
+            runs = _runs(cell.data, work / cell.place, method, device, cell.seed)
+            extras, trivial = _extras(methods, method, runs), method is own[0] and methods.wants_trivial
+            made[cell, method.name] = method_rows(runs, method.until, extras, trivial, shared[cell])
+            shared[cell].insert(0, runs.method)  # the nearest first
+    return made
 
 
 def _mask_rows(

@@ -1,6 +1,7 @@
 """Folds over patients, and prepared folders that differ in split or labels and share images and cache."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,7 +76,7 @@ def write_variant(dataset: PreparedDataset, data: Path, folder: Path) -> Path:
     cache = data.resolve() / "cache"
     cache.mkdir(exist_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / "cache").exists():
+    with suppress(FileExistsError):  # from an earlier call, or from another process just now
         (folder / "cache").symlink_to(cache, target_is_directory=True)
     dataset.write(folder)
     return folder

@@ -8,7 +8,7 @@ import pytest
 from tiny_bundles import BUNDLE
 
 from benchmarks import accuracy as module
-from benchmarks.accuracy import folders_of, measure
+from benchmarks.accuracy import folders_of, measure, run_fold
 from benchmarks.method_rows import MethodRows
 from benchmarks.methods_file import Method, Methods
 from benchmarks.row_names import BACKGROUND, CEILING, CRF, METHOD
@@ -110,6 +110,24 @@ def test_every_cell_has_its_folder_and_takes_from_the_methods_before(data, tmp_p
     for number, (folder, *_, shared) in enumerate(calls):
         earlier = [other for other, *_ in calls[number - number % 3 : number]]
         assert [run.parent for run in shared] == earlier[::-1], folder
+
+
+def test_folds_made_one_by_one_are_those_of_the_table(data, tmp_path, calls):
+    work = tmp_path / "work"
+    for fold in (2, 0, 1):
+        run_fold(data, METHODS, work, "cpu", folds=3, seeds=2, fold=fold)
+        assert {folder.relative_to(work).parts[0] for folder, *_ in calls[-6:]} == {f"fold_{fold}"}
+    made = sorted(calls)
+    del calls[:]
+    measure(data, METHODS, work, "cpu", folds=3, seeds=2)
+    assert sorted(calls) == made
+
+
+@pytest.mark.parametrize("fold", [-1, 3])
+def test_a_fold_that_is_not_there_is_refused(data, tmp_path, calls, fold):
+    with pytest.raises(InputError, match=rf"--fold {fold}: --folds 3 makes the folds 0 to 2"):
+        run_fold(data, METHODS, tmp_path, "cpu", folds=3, fold=fold)
+    assert not calls
 
 
 def test_a_shared_stage_counts_once(data, tmp_path, calls):
