@@ -17,14 +17,14 @@ from benchmarks.cost import cost_table, paper_networks
 from benchmarks.curves import label_curves
 from benchmarks.erasure import erasure_table
 from benchmarks.method_pictures import method_pictures
-from benchmarks.methods_file import read_methods
 from benchmarks.pictures import case_pictures
-from benchmarks.plots import draw
-from benchmarks.row_names import EXTRAS
+from benchmarks.rows.methods_file import read_methods
+from benchmarks.rows.row_names import EXTRAS
 from benchmarks.scan import scan_timing
 from benchmarks.sites import sites_table
 from benchmarks.sizes import size_curve
-from benchmarks.tables import format_table, rebuild
+from benchmarks.tables.plots import draw
+from benchmarks.tables.rebuild import format_table, rebuild
 from benchmarks.threshold_grid import threshold_grid
 from monai_wsss.cli import parse_settings
 from monai_wsss.data import input_error

@@ -5,19 +5,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cells import Cell, check_counts, make_cells, rows_of, runs_of
-from benchmarks.classifier_scores import DEFINITIONS as OF_SLICES
-from benchmarks.classifier_scores import accuracy_difference, score_predictions, slice_predictions
-from benchmarks.counts import kept_counts
-from benchmarks.localisers import is_localiser
-from benchmarks.measured import how_measured, learnt_from_masks, minutes_of, protocol_of
-from benchmarks.method_rows import MethodRows, method_rows
-from benchmarks.methods_file import Method, Methods
-from benchmarks.nuisance_rows import nuisance_classifiers
-from benchmarks.quality import quality_of
-from benchmarks.row_counts import RowCounts
-from benchmarks.row_names import AFTER, AFTER_LOCALISER, TRIVIAL
-from benchmarks.runs import Runs
+from benchmarks.rows.cells import Cell, check_counts, make_cells, rows_of, runs_of
+from benchmarks.rows.localisers import is_localiser
+from benchmarks.rows.method_rows import MethodRows, method_rows
+from benchmarks.rows.methods_file import Method, Methods
+from benchmarks.rows.row_names import AFTER, AFTER_LOCALISER, TRIVIAL
+from benchmarks.rows.runs import Runs
+from benchmarks.scores.classifier_scores import DEFINITIONS as OF_SLICES
+from benchmarks.scores.classifier_scores import accuracy_difference, score_predictions, slice_predictions
+from benchmarks.scores.counts import kept_counts
+from benchmarks.scores.measured import how_measured, learnt_from_masks, minutes_of, protocol_of
+from benchmarks.scores.nuisance_rows import nuisance_classifiers
+from benchmarks.scores.quality import quality_of
+from benchmarks.scores.row_counts import RowCounts
 from monai_wsss.data import PreparedDataset, write_json
 from monai_wsss.errors import InputError
 from monai_wsss.workflow.evaluation import DEFINITIONS

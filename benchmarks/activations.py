@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.localisers import LOCALISERS, localiser_of
-from benchmarks.measured import how_measured
-from benchmarks.run_parts import config_of, preprocessing_of
+from benchmarks.rows.localisers import LOCALISERS, localiser_of
+from benchmarks.rows.run_parts import config_of, preprocessing_of
+from benchmarks.scores.measured import how_measured
 from monai_wsss.data import PreparedDataset, slice_items
 from monai_wsss.data.presence import is_present
 from monai_wsss.errors import InputError

@@ -10,9 +10,12 @@ from typing import Any
 
 from torch import Tensor
 
-from benchmarks.auc_interval import auc_interval
-from benchmarks.box_methods import BoxMethods, classifier_methods, localiser_methods
-from benchmarks.box_rows import (
+from benchmarks.rows.box_methods import BoxMethods, classifier_methods, localiser_methods
+from benchmarks.rows.film_boxes import film_size, read_boxes
+from benchmarks.rows.folds import patient_folds, shuffle_labels, write_variant
+from benchmarks.rows.localisers import is_localiser
+from benchmarks.scores.auc_interval import auc_interval
+from benchmarks.scores.box_rows import (
     CENTRE,
     LUNGS,
     Film,
@@ -22,9 +25,6 @@ from benchmarks.box_rows import (
     map_score,
     points_score,
 )
-from benchmarks.film_boxes import film_size, read_boxes
-from benchmarks.folds import patient_folds, shuffle_labels, write_variant
-from benchmarks.localisers import is_localiser
 from monai_wsss.data import Case, PreparedDataset
 from monai_wsss.data.presence import is_certain, is_present
 from monai_wsss.errors import InputError

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.pooled_runs import Folders, as_list, pool, run_settings, same_cases
-from benchmarks.slice_probabilities import Labelled, labelled_images, read_probabilities
+from benchmarks.scores.pooled_runs import Folders, as_list, pool, run_settings, same_cases
+from benchmarks.scores.slice_probabilities import Labelled, labelled_images, read_probabilities
 from monai_wsss.data import PreparedDataset
 from monai_wsss.errors import InputError
 from monai_wsss.metrics import ECE_BINS, auc, bootstrap_mean, expected_calibration_error

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.accuracy import check_truths
-from benchmarks.folds import write_variant
-from benchmarks.label_variants import flip_labels, training_subset
-from benchmarks.measured import how_measured
-from benchmarks.method_rows import method_rows
-from benchmarks.pooling import dice_difference, score_rows
-from benchmarks.row_names import BLOB, DSRG, METHOD
-from benchmarks.runs import Runs
+from benchmarks.rows.folds import write_variant
+from benchmarks.rows.label_variants import flip_labels, training_subset
+from benchmarks.rows.method_rows import method_rows
+from benchmarks.rows.row_names import BLOB, DSRG, METHOD
+from benchmarks.rows.runs import Runs
+from benchmarks.scores.measured import how_measured
+from benchmarks.scores.pooling import dice_difference, score_rows
 from monai_wsss.data import PreparedDataset
 from monai_wsss.errors import InputError
 from monai_wsss.workflow.manifest import Manifest

@@ -13,8 +13,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor, nn
 
-from benchmarks.run_parts import classifier_of, preprocessing_of
-from benchmarks.table_text import interval, markdown, number
+from benchmarks.rows.run_parts import classifier_of, preprocessing_of
 from monai_wsss.data import Case, PreparedDataset
 from monai_wsss.data.presence import is_present
 from monai_wsss.errors import InputError
@@ -121,28 +120,6 @@ def erase(image: np.ndarray, strength: np.ndarray, body: np.ndarray, areas: Sequ
         soft = ndimage.gaussian_filter(mask.reshape(strength.shape), _EDGE)  # grows no map, so that areas compare
         erased.append(image * (1 - soft) + median * soft)
     return np.stack(erased)
-
-
-def format_erasure(table: Mapping[str, Any]) -> str:
-    """A row a run: the curve, its mean and what the base has more or less."""
-    base = table["base"]
-    head = ["class maps of", *(f"{area:.1%}" for area in table["areas"]), "mean", f"{base} minus row"]
-    rows = [
-        [
-            name,
-            *map(number, row["curve"]),
-            interval(row["score"]),
-            "" if name == base else interval(row["difference"], "+"),
-        ]
-        for name, row in table["rows"].items()
-    ]
-    note = (
-        f"Mean probability of the finding that {table['classifiers']} classifiers see after the strongest part of the "
-        f"map, in shares of the body's area, is erased; {table['before']:.3f} before. Lower is better. "
-        f"{table['slices']} positive slices of {table['patients']} patients of the {table['split']} split; no mask is "
-        "read. Mean [95 % interval, bootstrap over patients]; differences are paired."
-    )
-    return f"{markdown(head, rows)}\n\n{note}"
 
 
 def _positive_slices(case: Case, depth: int) -> list[int]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from benchmarks.pictures import IMAGE, TRUTH, shown_slices
-from benchmarks.run_parts import preprocessing_of
+from benchmarks.rows.run_parts import preprocessing_of
 from monai_wsss.data import PreparedDataset, atomic_path
 from monai_wsss.errors import InputError
 from monai_wsss.transforms import GridPreprocessing

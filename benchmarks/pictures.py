@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.cells import STEPS_FILE
-from benchmarks.localisers import is_localiser
-from benchmarks.run_parts import choice_of, preprocessing_of
+from benchmarks.rows.cells import STEPS_FILE
+from benchmarks.rows.localisers import is_localiser
+from benchmarks.rows.run_parts import choice_of, preprocessing_of
 from monai_wsss.data import Case, PreparedDataset
 from monai_wsss.errors import InputError
 from monai_wsss.transforms import GridPreprocessing

@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.auc_interval import auc_interval
 from benchmarks.boxes import nuisance_of
-from benchmarks.folds import patient_labels, resplit, write_variant
-from benchmarks.localisers import LOCALISERS, is_localiser, trained_localisers
-from benchmarks.measured import how_measured
-from benchmarks.method_rows import write_rows
-from benchmarks.pooling import score_rows
-from benchmarks.row_names import METHOD
-from benchmarks.run_parts import preprocessing_of
-from benchmarks.runs import Runs
+from benchmarks.rows.folds import patient_labels, resplit, write_variant
+from benchmarks.rows.localisers import LOCALISERS, is_localiser, trained_localisers
+from benchmarks.rows.method_rows import write_rows
+from benchmarks.rows.row_names import METHOD
+from benchmarks.rows.run_parts import preprocessing_of
+from benchmarks.rows.runs import Runs
+from benchmarks.scores.auc_interval import auc_interval
+from benchmarks.scores.measured import how_measured
+from benchmarks.scores.pooling import score_rows
 from monai_wsss.data import Case, PreparedDataset
 from monai_wsss.data.presence import is_certain, is_present
 from monai_wsss.data.split import split_leave_out_site

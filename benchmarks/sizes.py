@@ -10,7 +10,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from benchmarks.pooled_runs import Folders, as_list, pool, run_settings, same_cases
+from benchmarks.scores.pooled_runs import Folders, as_list, pool, run_settings, same_cases
 from monai_wsss.data import Case, PreparedDataset
 from monai_wsss.data.voxel_size import voxel_size_is_known
 from monai_wsss.errors import InputError

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.accuracy import check_truths
-from benchmarks.measured import how_measured
-from benchmarks.pooling import dice_difference, score_rows
-from benchmarks.runs import Runs
+from benchmarks.rows.runs import Runs
+from benchmarks.scores.measured import how_measured
+from benchmarks.scores.pooling import dice_difference, score_rows
 from monai_wsss.data import PreparedDataset
 from monai_wsss.workflow.bundle_config import known_defaults
 from monai_wsss.workflow.manifest import Manifest

@@ -9,10 +9,10 @@ from tiny_bundles import BUNDLE
 
 from benchmarks import accuracy as module
 from benchmarks.accuracy import folders_of, measure, run_fold
-from benchmarks.method_rows import MethodRows
-from benchmarks.methods_file import Method, Methods
-from benchmarks.row_names import BACKGROUND, CEILING, CRF, METHOD
-from benchmarks.tables import format_table
+from benchmarks.rows.method_rows import MethodRows
+from benchmarks.rows.methods_file import Method, Methods
+from benchmarks.rows.row_names import BACKGROUND, CEILING, CRF, METHOD
+from benchmarks.tables.rebuild import format_table
 from monai_wsss.data import Case, PreparedDataset
 from monai_wsss.errors import InputError
 from monai_wsss.workflow.manifest import Manifest

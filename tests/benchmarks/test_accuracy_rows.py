@@ -10,15 +10,16 @@ import pytest
 import torch
 from tiny_bundles import SETTINGS
 
-from benchmarks import counts, method_rows, steps
 from benchmarks.accuracy import accuracy, named_folders
-from benchmarks.cells import STEPS_FILE
-from benchmarks.method_rows import write_rows
-from benchmarks.row_names import CEILING, DSRG, FEW_SHOT, METHOD, RANDOM, SHUFFLED, UNGATED
-from benchmarks.run_parts import preprocessing_of
-from benchmarks.runs import Runs, write_true_masks
-from benchmarks.steps import other_classifier_masks, prior_masks, step_masks
-from benchmarks.tables import format_table
+from benchmarks.rows import method_rows, steps
+from benchmarks.rows.cells import STEPS_FILE
+from benchmarks.rows.method_rows import write_rows
+from benchmarks.rows.row_names import CEILING, DSRG, FEW_SHOT, METHOD, RANDOM, SHUFFLED, UNGATED
+from benchmarks.rows.run_parts import preprocessing_of
+from benchmarks.rows.runs import Runs, write_true_masks
+from benchmarks.rows.steps import other_classifier_masks, prior_masks, step_masks
+from benchmarks.scores import counts
+from benchmarks.tables.rebuild import format_table
 from monai_wsss.data import PreparedDataset
 from monai_wsss.errors import InputError
 from monai_wsss.workflow.evaluation import evaluate

@@ -7,9 +7,9 @@ import torch
 from torch.nn import functional as F
 
 from benchmarks.activations import activation_curves
-from benchmarks.localisers import LOCALISERS, localiser_of
-from benchmarks.run_parts import preprocessing_of
-from benchmarks.tables import format_table
+from benchmarks.rows.localisers import LOCALISERS, localiser_of
+from benchmarks.rows.run_parts import preprocessing_of
+from benchmarks.tables.rebuild import format_table
 from monai_wsss.data import PreparedDataset, cache_folder
 from monai_wsss.errors import InputError
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from benchmarks.auc_interval import auc_interval
+from benchmarks.scores.auc_interval import auc_interval
 
 
 def test_literal():

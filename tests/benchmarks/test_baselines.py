@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from benchmarks.baselines import all_background, brightest_blob, position_prior
+from benchmarks.rows.baselines import all_background, brightest_blob, position_prior
 
 
 def disc(size=40, radius=16):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.geometry import mask_to_source
+from benchmarks.rows.geometry import mask_to_source
 from monai_wsss.data import Case
 from monai_wsss.transforms import GridPreprocessing
 from monai_wsss.workflow.truth_on_grid import truth_on_grid

@@ -1,7 +1,15 @@
 import pytest
 import torch
 
-from benchmarks.box_rows import CENTRE, LUNGS, Film, average_box_score, average_map_score, map_score, points_score
+from benchmarks.scores.box_rows import (
+    CENTRE,
+    LUNGS,
+    Film,
+    average_box_score,
+    average_map_score,
+    map_score,
+    points_score,
+)
 
 
 def film(case, patient, *boxes, size=(20, 10)):

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.box_methods import METHODS, class_map_methods
 from benchmarks.boxes import boxes_table
-from benchmarks.tables import format_table
+from benchmarks.rows.box_methods import METHODS, class_map_methods
+from benchmarks.tables.rebuild import format_table
 from monai_wsss.data import PreparedDataset
 from monai_wsss.errors import InputError
 

@@ -8,8 +8,8 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from benchmarks.calibration import calibration
-from benchmarks.curve_tables import calibration_table
-from benchmarks.slice_probabilities import labelled_images, read_probabilities
+from benchmarks.scores.slice_probabilities import labelled_images, read_probabilities
+from benchmarks.tables.curve_tables import calibration_table
 from monai_wsss.data import Case, PreparedDataset
 from monai_wsss.errors import InputError
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.cells import STEPS_FILE, check_counts, make_cells, rows_of, runs_of
+from benchmarks.rows.cells import STEPS_FILE, check_counts, make_cells, rows_of, runs_of
 from monai_wsss.data import Case, PreparedDataset
 from monai_wsss.errors import InputError
 from monai_wsss.workflow.manifest import Manifest

@@ -6,13 +6,13 @@ import torch
 from sklearn.metrics import accuracy_score, f1_score, recall_score, roc_auc_score
 from torch import nn
 
-from benchmarks.classifier_scores import (
+from benchmarks.rows.run_parts import classifier_of
+from benchmarks.scores.classifier_scores import (
     accuracy_difference,
     classifier_scores,
     score_predictions,
     slice_predictions,
 )
-from benchmarks.run_parts import classifier_of
 from monai_wsss.data import PreparedDataset
 from monai_wsss.errors import InputError
 
@@ -131,7 +131,7 @@ def brightness(tmp_path, monkeypatch):
             batch_size=2,
             volume=lambda case: torch.tensor(cases[case.case][0])[:, None, None, None].expand(-1, 1, 4, 4),
         )
-        monkeypatch.setattr("benchmarks.classifier_scores.stage_of", lambda *place: stage)
+        monkeypatch.setattr("benchmarks.scores.classifier_scores.stage_of", lambda *place: stage)
         return slice_predictions(tmp_path, tmp_path, "cpu")
 
     return run

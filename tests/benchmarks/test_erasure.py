@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from benchmarks.erasure import erase, erasure_table, format_erasure
+from benchmarks.erasure import erase, erasure_table
+from benchmarks.tables.erasure_table import format_erasure
 from monai_wsss.errors import InputError
 
 BODY = np.zeros((8, 8), bool)

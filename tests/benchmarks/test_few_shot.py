@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.few_shot import few_shot_dataset, repeated
+from benchmarks.rows.few_shot import few_shot_dataset, repeated
 from monai_wsss.data import Case, PreparedDataset
 from monai_wsss.errors import InputError
 

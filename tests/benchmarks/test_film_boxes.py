@@ -1,6 +1,6 @@
 import pytest
 
-from benchmarks.film_boxes import film_size, read_boxes
+from benchmarks.rows.film_boxes import film_size, read_boxes
 from monai_wsss.data import PreparedDataset
 from monai_wsss.errors import InputError
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from dicom_files import film_tags, write_dicom
 
-from benchmarks import film_maps as module
-from benchmarks.film_maps import film_maps
+from benchmarks.rows import film_maps as module
+from benchmarks.rows.film_maps import film_maps
 from monai_wsss.data import PreparedDataset
 from monai_wsss.metrics.boxes import best_box_iou, component_boxes, pointing_hits
 from monai_wsss.transforms import GridPreprocessing

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.folds import patient_folds, patient_labels, shuffle_labels, write_variant
+from benchmarks.rows.folds import patient_folds, patient_labels, shuffle_labels, write_variant
 from monai_wsss.data import Case, PreparedDataset, cache_folder
 from monai_wsss.errors import InputError
 

@@ -10,9 +10,9 @@ import pytest
 from tiny_bundles import SETTINGS
 
 from benchmarks import curves as module
-from benchmarks.curve_tables import curves_table
 from benchmarks.curves import label_curves
-from benchmarks.row_names import BLOB, DSRG, METHOD
+from benchmarks.rows.row_names import BLOB, DSRG, METHOD
+from benchmarks.tables.curve_tables import curves_table
 from monai_wsss.data import Case, PreparedDataset
 from monai_wsss.errors import InputError
 from monai_wsss.workflow.manifest import Manifest

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.label_variants import flip_labels, training_subset
+from benchmarks.rows.label_variants import flip_labels, training_subset
 from monai_wsss.data import Case, PreparedDataset
 
 

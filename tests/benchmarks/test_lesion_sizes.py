@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.curve_tables import sizes_table
 from benchmarks.sizes import Item, _bins, _lesions, _slices, size_curve
+from benchmarks.tables.curve_tables import sizes_table
 from monai_wsss.data import Case, PreparedDataset
 from monai_wsss.errors import InputError
 from monai_wsss.metrics import count_case, dice, lesion_counts

@@ -7,12 +7,12 @@ import torch
 from tiny_bundles import DECONV_BUNDLE, DECONV_SETTINGS
 from torch import nn
 
-from benchmarks import film_maps as module
-from benchmarks.box_methods import localiser_methods
 from benchmarks.boxes import boxes_table
-from benchmarks.film_maps import localiser_maps, probabilities
-from benchmarks.localisers import LOCALISERS, localiser_of
-from benchmarks.tables import format_table
+from benchmarks.rows import film_maps as module
+from benchmarks.rows.box_methods import localiser_methods
+from benchmarks.rows.film_maps import localiser_maps, probabilities
+from benchmarks.rows.localisers import LOCALISERS, localiser_of
+from benchmarks.tables.rebuild import format_table
 from monai_wsss.data import PreparedDataset
 from monai_wsss.transforms import GridPreprocessing
 

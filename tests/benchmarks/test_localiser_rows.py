@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from benchmarks.accuracy import accuracy
-from benchmarks.cells import STEPS_FILE
-from benchmarks.localisers import (
+from benchmarks.pictures import case_pictures
+from benchmarks.rows.cells import STEPS_FILE
+from benchmarks.rows.localisers import (
     LOCALISERS,
     is_localiser,
     localiser_masks,
@@ -19,10 +20,9 @@ from benchmarks.localisers import (
     trained_localisers,
     write_prior_masks,
 )
-from benchmarks.pictures import case_pictures
-from benchmarks.row_names import METHOD, RANDOM, SHUFFLED, UNGATED
-from benchmarks.run_parts import preprocessing_of
-from benchmarks.tables import format_table
+from benchmarks.rows.row_names import METHOD, RANDOM, SHUFFLED, UNGATED
+from benchmarks.rows.run_parts import preprocessing_of
+from benchmarks.tables.rebuild import format_table
 from monai_wsss.data import PreparedDataset, cache_folder
 from monai_wsss.errors import InputError
 from monai_wsss.networks import TiedDeconvNet

@@ -8,7 +8,7 @@ from PIL import Image
 
 from benchmarks.method_pictures import method_pictures
 from benchmarks.pictures import case_pictures, shown_slices
-from benchmarks.run_parts import preprocessing_of
+from benchmarks.rows.run_parts import preprocessing_of
 from monai_wsss.data import PreparedDataset
 from monai_wsss.errors import InputError
 

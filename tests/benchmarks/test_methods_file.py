@@ -7,8 +7,8 @@ import yaml
 from tiny_bundles import BUNDLE, BUNDLES, DECONV_BUNDLE
 
 from benchmarks.accuracy import _extras, _runs
-from benchmarks.methods_file import Method, Methods, read_methods
-from benchmarks.row_names import CRF, DSRG, EXTRAS, METHOD, THRESHOLDED, TRIVIAL, UNGATED
+from benchmarks.rows.methods_file import Method, Methods, read_methods
+from benchmarks.rows.row_names import CRF, DSRG, EXTRAS, METHOD, THRESHOLDED, TRIVIAL, UNGATED
 from monai_wsss.errors import InputError
 
 FILES = Path(__file__).parents[2] / "benchmarks" / "methods"
@@ -140,6 +140,7 @@ def test_methods_of_the_main_table_share_their_first_stages(tmp_path):
     found = read_methods(FILES / "lgg_mri.yaml", BUNDLES)
     maps = found.methods[:-1]
     assert {(method.bundle, method.overlays) for method in maps} == {(BUNDLE, ("small",))}
-    assert all(set(method.values) == {"refine", "supervision"} for method in maps)
-    assert len({tuple(method.values.values()) for method in maps}) == len(maps) == 6
+    own = {id_ for method in maps for id_ in method.values}
+    assert own == {"refine", "supervision", "foreground_threshold", "background_threshold", "walk_threshold"}
+    assert len({(method.values["refine"], method.values["supervision"]) for method in maps}) == len(maps) == 6
     assert found.methods[-1].bundle == DECONV_BUNDLE

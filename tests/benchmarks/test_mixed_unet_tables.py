@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.methods_file import read_methods
+from benchmarks.rows.methods_file import read_methods
 from monai_wsss.networks import classifier, segmenter
 from monai_wsss.workflow import Pipeline
 

@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.folds import write_variant
-from benchmarks.nuisance_rows import ALL, nuisance_classifiers
+from benchmarks.rows.folds import write_variant
+from benchmarks.scores.nuisance_rows import ALL, nuisance_classifiers
 from monai_wsss.data import Case, PreparedDataset, write_table
 
 COLUMNS = ("case", "file_size", "columns", "scanner")

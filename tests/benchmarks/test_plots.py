@@ -9,8 +9,8 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from benchmarks import plots
-from benchmarks.plots import digest, draw, linked_results, redraw, shows
+from benchmarks.tables import plots
+from benchmarks.tables.plots import digest, draw, linked_results, redraw, shows
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("README.md", "docs/**/*.md", "bundles/*/docs/README.md")

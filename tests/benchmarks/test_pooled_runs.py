@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.pooled_runs import as_list, pool, run_settings, same_cases
+from benchmarks.scores.pooled_runs import as_list, pool, run_settings, same_cases
 from monai_wsss.errors import InputError
 
 

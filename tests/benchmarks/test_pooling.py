@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.counts import from_plain, to_plain
-from benchmarks.pooling import dice_difference, mean, pool
+from benchmarks.scores.counts import from_plain, to_plain
+from benchmarks.scores.pooling import dice_difference, mean, pool
 from monai_wsss.metrics import CaseCounts, bootstrap_mean, count_case, summarise
 
 

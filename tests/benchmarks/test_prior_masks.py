@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks import localisers
-from benchmarks.localisers import write_prior_masks
+from benchmarks.rows import localisers
+from benchmarks.rows.localisers import write_prior_masks
 from monai_wsss.data import Case, PreparedDataset
 
 

@@ -1,7 +1,7 @@
 import pytest
 
-from benchmarks.runs import Runs
-from benchmarks.shared_stages import share_stages
+from benchmarks.rows.runs import Runs
+from benchmarks.rows.shared_stages import share_stages
 from monai_wsss.errors import InputError
 from monai_wsss.workflow.bundle_config import config_hash
 from monai_wsss.workflow.manifest import Manifest, folder_hash

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from benchmarks import sites as module
-from benchmarks.runs import Runs
+from benchmarks.rows.runs import Runs
 from benchmarks.sites import sites_table
-from benchmarks.tables import format_table
+from benchmarks.tables.rebuild import format_table
 from monai_wsss.data import Case, PreparedDataset
 from monai_wsss.errors import InputError
 from monai_wsss.transforms import GridPreprocessing

@@ -1,6 +1,6 @@
 import pytest
 
-from benchmarks.table_layouts import LAYOUTS
+from benchmarks.tables.layouts import LAYOUTS
 
 
 def score(mean):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.tables import fill, format_table, rebuild
+from benchmarks.tables.rebuild import fill, format_table, rebuild
 
 ROOT = Path(__file__).resolve().parents[2]
 

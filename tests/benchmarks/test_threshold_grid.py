@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from benchmarks import threshold_grid as module
-from benchmarks.runs import Runs
-from benchmarks.tables import format_table
+from benchmarks.rows.runs import Runs
+from benchmarks.tables.rebuild import format_table
 from benchmarks.threshold_grid import threshold_grid
 from monai_wsss.data import Case, PreparedDataset
 from monai_wsss.errors import InputError

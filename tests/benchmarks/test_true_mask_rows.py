@@ -12,9 +12,9 @@ import pytest
 from monai.bundle import ConfigParser
 from tiny_bundles import BES_BUNDLE, BUNDLE, CT_BUNDLE, DSRG_BUNDLE, FILM_BUNDLE
 
-from benchmarks import runs as runs_module
-from benchmarks.runs import TRAINING_FILE, Runs
-from benchmarks.true_masks import remove_gate, write_true_masks
+from benchmarks.rows import runs as runs_module
+from benchmarks.rows.runs import TRAINING_FILE, Runs
+from benchmarks.rows.true_masks import remove_gate, write_true_masks
 from monai_wsss.data import PreparedDataset
 from monai_wsss.errors import InputError
 from monai_wsss.workflow.bundle_config import load_config

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.run_parts import part_of, preprocessing_of, stage_of
-from benchmarks.steps import Masks
+from benchmarks.rows.run_parts import part_of, preprocessing_of, stage_of
+from benchmarks.rows.steps import Masks
 from monai_wsss.data import Case, PreparedDataset, write_array
 from monai_wsss.data.presence import is_present
 from monai_wsss.engines import label_map, load_weights

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from benchmarks.auc_interval import auc_interval
+from benchmarks.scores.auc_interval import auc_interval
 from monai_wsss.data import PreparedDataset
 from monai_wsss.data.dataset_file import SPLITS
 from monai_wsss.data.nuisance import VARIABLES, slice_positions

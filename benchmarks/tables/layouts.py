@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from benchmarks.table_text import interval, markdown, number
+from benchmarks.tables.text import interval, markdown, number
 
 _Cell = Callable[[Mapping[str, Any]], str]
 _DICE: dict[str, _Cell] = {

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from benchmarks.measured import how_measured
+from benchmarks.scores.measured import how_measured
 from monai_wsss.errors import InputError
 from monai_wsss.workflow.manifest import Manifest
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.table_text import interval, number
+from benchmarks.tables.text import interval, number
 
 
 def note_of(table: Mapping[str, Any], base: str, classes: int, paper_of_films: bool) -> str:

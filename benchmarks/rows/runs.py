@@ -7,11 +7,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from benchmarks.few_shot import few_shot_dataset, repeated
-from benchmarks.folds import shuffle_labels, write_variant
-from benchmarks.localisers import Localiser, is_localiser
-from benchmarks.shared_stages import share_stages
-from benchmarks.true_masks import ONE_MASK, remove_gate, write_true_masks
+from benchmarks.rows.few_shot import few_shot_dataset, repeated
+from benchmarks.rows.folds import shuffle_labels, write_variant
+from benchmarks.rows.localisers import Localiser, is_localiser
+from benchmarks.rows.shared_stages import share_stages
+from benchmarks.rows.true_masks import ONE_MASK, remove_gate, write_true_masks
 from monai_wsss.data import PreparedDataset, write_json
 from monai_wsss.errors import InputError
 from monai_wsss.workflow import Pipeline
@@ -20,7 +20,7 @@ from monai_wsss.workflow.bundle_freeze import freeze_bundle, overlay_values
 from monai_wsss.workflow.manifest import Manifest
 
 TRAINING_FILE = "training.json"  # beside a network that learnt from true masks: which one, how long, from how much
-MASK_BUNDLE = Path(__file__).resolve().parent.parent / "bundles" / "brain_mri_lesion_mixed_unet"
+MASK_BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "brain_mri_lesion_mixed_unet"
 """Its segmenter learns from true masks in the place of a localiser, which learns from image-level labels alone."""
 
 _LONGER = 2  # times the method's epochs: the ceiling shall have converged

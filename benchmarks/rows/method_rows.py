@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.baselines import all_background, brightest_blob, position_prior
-from benchmarks.cells import STEPS_FILE
-from benchmarks.geometry import mask_to_source
-from benchmarks.localisers import (
+from benchmarks.rows.baselines import all_background, brightest_blob, position_prior
+from benchmarks.rows.cells import STEPS_FILE
+from benchmarks.rows.geometry import mask_to_source
+from benchmarks.rows.localisers import (
     LOCALISERS,
     is_localiser,
     localiser_masks,
@@ -23,7 +23,7 @@ from benchmarks.localisers import (
     trained_localisers,
     write_prior_masks,
 )
-from benchmarks.row_names import (
+from benchmarks.rows.row_names import (
     BACKGROUND,
     BLOB,
     CEILING,
@@ -35,9 +35,9 @@ from benchmarks.row_names import (
     RANDOM,
     SHUFFLED,
 )
-from benchmarks.run_parts import preprocessing_of
-from benchmarks.runs import Runs
-from benchmarks.steps import Masks, other_classifier_masks, prior_masks, step_masks
+from benchmarks.rows.run_parts import preprocessing_of
+from benchmarks.rows.runs import Runs
+from benchmarks.rows.steps import Masks, other_classifier_masks, prior_masks, step_masks
 from monai_wsss.data import PreparedDataset, write_json, write_mask
 from monai_wsss.ops import body_mask
 from monai_wsss.transforms import GridPreprocessing

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.folds import patient_folds, write_variant
+from benchmarks.rows.folds import patient_folds, write_variant
 from monai_wsss.data import PreparedDataset
 from monai_wsss.errors import InputError
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from benchmarks.run_parts import preprocessing_of
+from benchmarks.rows.run_parts import preprocessing_of
 from monai_wsss.data import PreparedDataset, write_array
 from monai_wsss.workflow import mask_folders
 from monai_wsss.workflow.bundle_config import load_config

@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
-from benchmarks.film_maps import film_maps, localiser_maps, probabilities
-from benchmarks.localisers import LOCALISERS, Localiser, localiser_of, random_localiser, trained_localisers
-from benchmarks.run_parts import classifier_of, config_of
-from benchmarks.steps import first_masks
+from benchmarks.rows.film_maps import film_maps, localiser_maps, probabilities
+from benchmarks.rows.localisers import LOCALISERS, Localiser, localiser_of, random_localiser, trained_localisers
+from benchmarks.rows.run_parts import classifier_of, config_of
+from benchmarks.rows.steps import first_masks
 from monai_wsss.data import Case
 
 METHODS = {

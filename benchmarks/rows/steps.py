@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.run_parts import choice_of, classifier_of, config_of, stage_of
+from benchmarks.rows.run_parts import choice_of, classifier_of, config_of, stage_of
 from monai_wsss.data import Case
 from monai_wsss.workflow import mask_folders
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.counts import count_cases
+from benchmarks.scores.counts import count_cases
 from monai_wsss.data import PreparedDataset
 from monai_wsss.metrics import CaseCounts, bootstrap_mean, paired_difference, summarise
 

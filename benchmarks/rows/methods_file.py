@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from monai.utils.misc import CheckKeyDuplicatesYamlLoader
 
-from benchmarks.row_names import AFTER, EXTRAS, METHOD, STEPS, TRIVIAL, UNGATED
+from benchmarks.rows.row_names import AFTER, EXTRAS, METHOD, STEPS, TRIVIAL, UNGATED
 from monai_wsss.errors import InputError
 from monai_wsss.workflow.bundle_config import check_ids
 from monai_wsss.workflow.bundle_freeze import overlay_values

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.geometry import map_to_source
-from benchmarks.run_parts import classifier_of, part_of, preprocessing_of
+from benchmarks.rows.geometry import map_to_source
+from benchmarks.rows.run_parts import classifier_of, part_of, preprocessing_of
 from monai_wsss.data import Case
 from monai_wsss.networks import ImageScores
 from monai_wsss.ops import normalize_class_maps

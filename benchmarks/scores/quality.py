@@ -5,7 +5,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from benchmarks.run_parts import choice_of, stage_of
+from benchmarks.rows.run_parts import choice_of, stage_of
 from monai_wsss.workflow.boundary_scores import score_boundaries
 from monai_wsss.workflow.label_quality import score_label_quality, score_mask_quality
 from monai_wsss.workflow.mask_folders import made_folders

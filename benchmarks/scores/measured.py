@@ -5,11 +5,11 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.baselines import BLOB_OF_CLASSES
-from benchmarks.localisers import LOCALISERS
-from benchmarks.row_names import BLOB, CEILING, FEW_SHOT, PRIOR
-from benchmarks.run_parts import config_of
-from benchmarks.runs import TRAINING_FILE
+from benchmarks.rows.baselines import BLOB_OF_CLASSES
+from benchmarks.rows.localisers import LOCALISERS
+from benchmarks.rows.row_names import BLOB, CEILING, FEW_SHOT, PRIOR
+from benchmarks.rows.run_parts import config_of
+from benchmarks.rows.runs import TRAINING_FILE
 from monai_wsss.workflow.manifest import Manifest
 
 _FROM_MASKS = {FEW_SHOT: "few_shot", CEILING: "supervised"}  # row -> its run

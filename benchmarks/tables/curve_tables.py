@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from benchmarks.table_note import device, settings
-from benchmarks.table_text import interval, markdown, number
+from benchmarks.tables.note import device, settings
+from benchmarks.tables.text import interval, markdown, number
 
 _HEADS = {"patients": "labelled training patients", "noise": "labels turned"}
 

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.curve_tables import CURVE_TABLES
-from benchmarks.erasure import format_erasure
-from benchmarks.plots import redraw
-from benchmarks.table_layouts import LAYOUTS
-from benchmarks.table_note import device, note_of, settings
-from benchmarks.table_text import interval, number
+from benchmarks.tables.curve_tables import CURVE_TABLES
+from benchmarks.tables.erasure_table import format_erasure
+from benchmarks.tables.layouts import LAYOUTS
+from benchmarks.tables.note import device, note_of, settings
+from benchmarks.tables.plots import redraw
+from benchmarks.tables.text import interval, number
 
 RESULTS = Path("benchmarks") / "results"
 _BASE = "segmenter"  # the row that others are compared with, where a table names none

@@ -3,10 +3,10 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from benchmarks.cells import Cell
-from benchmarks.counts import to_plain
-from benchmarks.pooling import dice_difference, pool
-from benchmarks.row_names import CEILING, FEW_SHOT
+from benchmarks.rows.cells import Cell
+from benchmarks.rows.row_names import CEILING, FEW_SHOT
+from benchmarks.scores.counts import to_plain
+from benchmarks.scores.pooling import dice_difference, pool
 from monai_wsss.metrics import CaseCounts
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.auc_interval import auc_interval
-from benchmarks.run_parts import stage_of
-from benchmarks.slice_probabilities import labelled_images
+from benchmarks.rows.run_parts import stage_of
+from benchmarks.scores.auc_interval import auc_interval
+from benchmarks.scores.slice_probabilities import labelled_images
 from monai_wsss.engines import load_weights
 from monai_wsss.errors import InputError
 from monai_wsss.metrics import bootstrap_mean, expected_calibration_error, f1, paired_difference

@@ -1,7 +1,7 @@
 """What the rows of a table of accuracy are called, and by which keys they are chosen."""
 
-from benchmarks.localisers import LOCALISERS
-from benchmarks.steps import CRF, THRESHOLDED, WALKED
+from benchmarks.rows.localisers import LOCALISERS
+from benchmarks.rows.steps import CRF, THRESHOLDED, WALKED
 
 BACKGROUND, BLOB, PRIOR = "all background", "brightest blob", "position prior"
 TRIVIAL = (BACKGROUND, BLOB, PRIOR)

@@ -1,0 +1,1 @@
+"""Scores of rows, pooled over folds and seeds, with intervals over patients."""

@@ -1,0 +1,1 @@
+"""Committed results as tables and plots of the docs."""
