@@ -1,7 +1,7 @@
 """classify: train a classifier; image-level labels are the only supervision."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,7 @@ from monai_wsss.workflow.tracking import Tracker
 logger = logging.getLogger(__name__)
 
 _NEW = ("head", "fc")  # submodules of a classifier that no backbone's file holds
+_LEARNT = 0.6  # of an AUC; what learns nothing stays below in a validation split of a few dozen images
 
 
 class ClassifyStage(CachedStage):
@@ -229,9 +230,23 @@ class ClassifyStage(CachedStage):
             hard = torch.from_numpy(is_certain(truth)).T
             values = [score(probability[rows, k], truth[rows, k]) for k, rows in enumerate(hard)]
             defined = [value for value in values if value is not None]
+            if score is auc:
+                self._warn_of_chance(values)
             if defined:
                 means[name] = float(np.mean(defined))
         return means
+
+    def _warn_of_chance(self, areas: Sequence[float | None]) -> None:
+        """Masks come from what the classifier has learnt; say so where that is nothing."""
+        for label, area in zip(self.dataset.labels, areas, strict=True):
+            if area is not None and area < _LEARNT:
+                logger.warning(
+                    "classify: on validation the classifier hardly knows %s (AUC %.2f, chance is 0.50), so that its "
+                    "class maps will show little of it. Before what follows try more epochs, a lower learning rate, "
+                    "weaker augmentation, or look at the labels.",
+                    label,
+                    area,
+                )
 
     @torch.no_grad()
     def _picture(self, tracker: Tracker) -> None:

@@ -119,6 +119,13 @@ class Mean(torch.nn.Module):
         return image.mean(dim=(2, 3))
 
 
+class Mean2(Mean):
+    """The same for two classes."""
+
+    def forward(self, image):
+        return super().forward(image).expand(-1, 2)
+
+
 @pytest.fixture
 def classify(write_cached, place):
     def make(training, validation):
@@ -152,6 +159,24 @@ def test_validation_scores_count_hard_labels_alone(write_cached, place):
     # sigmoid(-2) = .1192, sigmoid(1) = .7311: gaps .1192 and .2689
     assert scores["val_auc"] == 1 and scores["val_f1"] == 1
     assert scores["val_ece"] == pytest.approx((0.1192 + 0.2689) / 2, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ((1.0, 2.0, 3.0, 4.0), False),  # AUC 1
+        ((2.0, 1.0, 4.0, 3.0), False),  # 4 of 4 pairs
+        ((1.0, 4.0, 2.0, 3.0), True),  # 2 of 4
+        ((0.0, 0.0, 0.0, 0.0), True),  # ties, .5
+    ],
+)
+def test_a_class_that_was_not_learnt_is_named(write_cached, place, caplog, values, said):
+    volume = np.ones((4, 1, 8, 8)) * np.reshape(values, (4, 1, 1, 1))
+    case = (volume, [[0, 0], [0, 0], [1, 0], [1, 0]])  # nothing can be said of b
+    write_cached(["a", "b"], training={"t": case}, validation={"v": case})
+    stage = ClassifyStage(Mean2(), Compose([]), 1, 2, 0.1, labels=["a", "b"], **place)
+    stage._validation_scores(stage.items("validation"))
+    assert ("hardly knows a (AUC 0.50" in caplog.text) is said and "knows b" not in caplog.text
 
 
 def test_validation_may_lack_a_class_but_not_all(classify):
