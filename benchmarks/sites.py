@@ -1,6 +1,5 @@
 """The table across sites: every site is tested by what learnt from the other sites alone."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,9 @@ from benchmarks.rows.runs import Runs
 from benchmarks.scores.auc_interval import auc_interval
 from benchmarks.scores.measured import how_measured
 from benchmarks.scores.pooling import score_rows
+from benchmarks.scores.slice_probabilities import labelled_images, read_probabilities
 from monai_wsss.data import Case, PreparedDataset
-from monai_wsss.data.presence import is_certain, is_present
+from monai_wsss.data.presence import is_present
 from monai_wsss.data.split import split_leave_out_site
 from monai_wsss.errors import InputError
 from monai_wsss.workflow.manifest import Manifest
@@ -118,7 +118,7 @@ def _rows(part: PreparedDataset, folders: Mapping[str, Path], run: Path, folder:
         masks = score_rows(part, folders)
     rows: dict[str, Any] = {}
     for name, place in folders.items():
-        rows[name] = {"auc": _auc(part.test, place / "slices.csv")}
+        rows[name] = {"auc": _auc(part, place / "slices.csv")}
         if name in masks:
             scores = masks[name]
             rows[name] |= {"iou": scores["positives"]["iou"], "dice": scores["patients"]["dice"]}
@@ -126,25 +126,11 @@ def _rows(part: PreparedDataset, folders: Mapping[str, Path], run: Path, folder:
     return rows
 
 
-def _auc(cases: Sequence[Case], table: Path) -> dict[str, Any] | None:
+def _auc(part: PreparedDataset, table: Path) -> dict[str, Any] | None:
     """AUC of the probabilities in a table of slices; None where there is none."""
     if not table.is_file():
         return None
-    chances: dict[str, dict[int, float]] = {}
-    with table.open(newline="", encoding="utf-8") as stream:
-        for row in csv.DictReader(stream):
-            if row["probability"]:
-                chances.setdefault(row["case"], {})[int(row["slice"])] = float(row["probability"])
-    items = []
-    for case in cases:
-        of_case = chances.get(case.case, {})
-        slices = case.slice_classes
-        pairs = [(max(of_case.values(), default=0.0), case.classes[0])]
-        if slices is not None:
-            pairs = [(of_case[index], row[0]) for index, row in enumerate(slices) if index in of_case]
-        items += [(chance, bool(is_present(label)), case.patient) for chance, label in pairs if is_certain(label)]
-    scores, positive, patients = (list(column) for column in zip(*items, strict=True))
-    return auc_interval(scores, positive, patients)
+    return auc_interval(*labelled_images(part.test, read_probabilities(table, part.labels[0])))
 
 
 def _counts(cases: Sequence[Case]) -> dict[str, int]:

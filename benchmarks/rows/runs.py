@@ -97,19 +97,16 @@ class Runs:
         """Predictions of the method's segmenter in every slice, whatever the classifier says of it."""
         return self._predict("ungated", segmenter="segmenter", infer_gate_probability=0.0)
 
-    def supervised(self, shared: Path | None = None) -> Path:
+    def supervised(self) -> Path:
         """Predictions, without a gate, of the method's segmenter trained on true masks for twice the method's epochs.
 
         The epoch is the one that agrees best with the true masks of the validation split. The network is that of
         `MASK_BUNDLE` where the method is a localiser.
-
-        Args:
-            shared: such a run of another method, the folder above its predictions, taken where it is the same.
         """
         epochs = _LONGER * self._mask_settings["train_epochs"]
-        return self._learn_masks("supervised", PreparedDataset.read(self.data), shared, {"train_epochs": epochs})
+        return self._learn_masks("supervised", PreparedDataset.read(self.data), {"train_epochs": epochs})
 
-    def few_shot(self, patients: int = 4, shared: Path | None = None) -> Path:
+    def few_shot(self, patients: int = 4) -> Path:
         """Predictions, without a gate, of the same segmenter trained on the true masks of a few validation patients.
 
         Nothing else of the data is seen, neither images nor labels nor the classifier's weights. It trains for as many
@@ -117,14 +114,13 @@ class Runs:
 
         Args:
             patients: with a finding; drawn with the run's seed, see `few_shot_dataset`.
-            shared: see `supervised`.
         """
         settings = self._mask_settings
         drawn = few_shot_dataset(PreparedDataset.read(self.data), patients, settings["seed"])
         values: dict[str, Any] = {"val_interval": settings["train_epochs"] + 1}  # no validation: the last epoch stays
         if _starts_from_classifier(settings):  # which learnt from all image-level labels
             values[_BACKBONE] = None
-        return self._learn_masks("few_shot", drawn, shared, values, self._trained_slices())
+        return self._learn_masks("few_shot", drawn, values, self._trained_slices())
 
     def shuffled(self) -> Path:
         """Run with a classifier of shuffled labels, or with localisers of them."""
@@ -163,7 +159,6 @@ class Runs:
         self,
         name: str,
         dataset: PreparedDataset,
-        shared: Path | None,
         values: Mapping[str, Any],
         slices: int | None = None,
     ) -> Path:
@@ -182,11 +177,7 @@ class Runs:
         listed = load_config(frozen / "configs" / "pipeline.yaml")["stages"]
         stages = [stage for stage in listed if stage["name"] in ("train", "infer")]
         options: dict[str, Any] = {"device": self.device, "tracking_uri": "none", "overrides": {}, "stages": stages}
-        pipeline = Pipeline(str(frozen), str(data), str(folder), **options)
-        pipeline.freeze()
-        if shared is not None:
-            share_stages(shared, folder, ("train", "infer"))
-        found = pipeline.run()["train"]["summary"]
+        found = Pipeline(str(frozen), str(data), str(folder), **options).run()["train"]["summary"]
         learnt = {"network": settings["segmenter"], "bundle": bundle.name, "epochs": settings["train_epochs"]}
         learnt |= {key: found[key] for key in ("best_epoch", "agreement") if slices is None}
         patients = len({case.patient for case in labelled.training})

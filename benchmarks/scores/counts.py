@@ -1,6 +1,5 @@
 """Counts of every test case of a row, kept as JSON so that nothing unchanged is scored again."""
 
-import csv
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.scores.slice_probabilities import Probabilities, read_probabilities
 from monai_wsss.data import Case, PreparedDataset, write_json
 from monai_wsss.metrics import CaseCounts, count_case
 from monai_wsss.workflow.label_maps import check_geometry, read_label_map
@@ -22,7 +22,8 @@ def count_cases(folder: Path, cases: Sequence[Case], labels: Sequence[str]) -> l
     Raises:
         InputError: a mask that cannot be read or is on another grid than the truth.
     """
-    chances = _probabilities(folder / "slices.csv")
+    table = folder / "slices.csv"
+    chances = [read_probabilities(table, label) for label in labels] if table.is_file() else []
     found = []
     for case in cases:
         assert case.truth is not None  # the table has checked
@@ -31,7 +32,7 @@ def count_cases(folder: Path, cases: Sequence[Case], labels: Sequence[str]) -> l
         if mask.is_file():
             own, own_affine = read_label_map(mask, len(labels))
             check_geometry(mask, own.shape, own_affine, truth.shape, affine)
-        probability = _table(chances.get(case.case, {}), labels, len(truth))
+        probability = _table(chances, case.case, len(truth))
         missing, patient = not mask.is_file(), case.patient
         found.append(
             count_case(case.case, own, truth, len(labels), patient=patient, probability=probability, missing=missing)
@@ -89,20 +90,10 @@ def _without_nan(table: Tensor) -> list[list[float | None]]:
     return [[value if value == value else None for value in row] for row in table.tolist()]
 
 
-def _probabilities(file: Path) -> dict[str, dict[tuple[int, str], float]]:
-    """Case -> (slice, class) -> probability, of a table that `infer` or `seed` wrote; empty without it."""
-    found: dict[str, dict[tuple[int, str], float]] = {}
-    if file.is_file():
-        with file.open(newline="", encoding="utf-8") as stream:
-            for row in csv.DictReader(stream):
-                if row["probability"]:
-                    found.setdefault(row["case"], {})[int(row["slice"]), row["class"]] = float(row["probability"])
-    return found
-
-
-def _table(chances: Mapping[tuple[int, str], float], labels: Sequence[str], depth: int) -> Tensor | None:
-    """Probabilities (D, K), NaN where unknown; None where none is known."""
-    if not chances:
+def _table(of_classes: Sequence[Probabilities], case: str, depth: int) -> Tensor | None:
+    """Probabilities (D, K) of a case, NaN where unknown; None where none is known."""
+    columns = [chances.get(case, {}) for chances in of_classes]
+    if not any(columns):
         return None
-    rows = [[chances.get((index, name), torch.nan) for name in labels] for index in range(depth)]
+    rows = [[column.get(index, torch.nan) for column in columns] for index in range(depth)]
     return torch.tensor(rows, dtype=torch.float64)

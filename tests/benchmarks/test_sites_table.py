@@ -131,8 +131,12 @@ def test_volumes_count_by_slice_or_once(tmp_path):
     )
     slices = Case(tmp_path, "a", "p", (1,), ((0,), (0,), (1,), (0,)))
     whole = [replace(slices, slice_classes=None), Case(tmp_path, "b", "q", (0,)), Case(tmp_path, "c", "r", (-1,))]
-    assert module._auc([slices], tmp_path / "s.csv")["mean"] == pytest.approx(2 / 3)
-    found = module._auc(whole, tmp_path / "s.csv")
+
+    def of(*cases):
+        return module._auc(PreparedDataset(("lesion",), test=cases), tmp_path / "s.csv")
+
+    assert of(slices)["mean"] == pytest.approx(2 / 3)
+    found = of(*whole)
     assert found["mean"] == 1 and found["n"] == 2
 
 

@@ -70,13 +70,6 @@ def test_a_second_call_trains_nothing(learnt):
     assert [(folder / "run.json").read_bytes() for folder in (learnt.supervised, learnt.few_shot)] == before
 
 
-def test_the_ceiling_is_another_methods_too(learnt, whole, tmp_path):
-    """What refines the method's masks is nothing to a network that learns from true ones."""
-    other = runs_of(whole.run, whole.data, whole.bundle, tmp_path, refine="none", crf_iterations=3)
-    assert other.supervised(learnt.supervised) == tmp_path / "supervised" / "predictions"
-    assert Manifest(tmp_path / "supervised").content["stages"] == Manifest(learnt.supervised).content["stages"]
-
-
 def test_the_few_shot_segmenter_sees_no_other_mask_and_no_label(learnt, whole, tmp_path):
     """The masks of training are gone and all labels of slices are turned round: the weights stay."""
     dataset = PreparedDataset.read(whole.data)
@@ -142,6 +135,6 @@ def test_a_few_shot_segmenter_does_not_begin_with_the_classifiers_weights(overla
     monkeypatch.setattr(runs_module, "few_shot_dataset", lambda *arguments: None)
     monkeypatch.setattr(runs_module.PreparedDataset, "read", lambda folder: None)
     monkeypatch.setattr(Runs, "_trained_slices", lambda self: 1)
-    monkeypatch.setattr(Runs, "_learn_masks", lambda self, *given: asked.update(self._mask_settings | given[3]))
+    monkeypatch.setattr(Runs, "_learn_masks", lambda self, *given: asked.update(self._mask_settings | given[2]))
     runs.few_shot()
     assert asked["segmenter_backbone_weights"] == expected and asked["val_interval"] > asked["train_epochs"]
