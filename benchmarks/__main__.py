@@ -33,6 +33,7 @@ from monai_wsss.errors import InputError
 ROOT = Path(__file__).resolve().parent.parent
 _BUNDLE = "brain_mri_lesion_mixed_unet"
 _FROM_RUN = "Run whose stages are taken where this one has none; the same config and inputs make them count."
+_BOXES = "CSV of films' boxes: file, x, y, width, height in pixels of the film."
 _BESIDE = "[NAME=]DIR: --work folder of another such table, whose other steps are added as rows."
 _Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 _Json = Annotated[Path | None, typer.Option(help="JSON file to write.")]
@@ -65,6 +66,7 @@ def accuracy(
     row: Annotated[list[str] | None, typer.Option(help=f"{', '.join(EXTRAS)}; all, or none with --until.")] = None,
     beside: Annotated[list[str] | None, typer.Option(help=_BESIDE)] = None,
     from_run: Annotated[Path | None, typer.Option(help=f"{_FROM_RUN} Or another table's --work folder.")] = None,
+    boxes: Annotated[Path | None, typer.Option(help=f"{_BOXES} In the place of true masks.")] = None,
     threads: _Threads = 1,
     device: _Device = "auto",
     json: _Json = None,
@@ -83,9 +85,10 @@ def accuracy(
     else:
         compared = read_methods(methods, ROOT / "bundles", names, values)
     if fold is not None:
-        run_fold(data, compared, work, device, from_run, folds, seeds, fold)
+        run_fold(data, compared, work, device, from_run, folds, seeds, fold, boxes is not None)
     else:
-        _show(measure(data, compared, work, device, named_folders(beside or []), from_run, folds, seeds), json)
+        beside_ = named_folders(beside or [])
+        _show(measure(data, compared, work, device, beside_, from_run, folds, seeds, boxes), json)
 
 
 @app.command()
@@ -113,7 +116,7 @@ def grid(
 @app.command()
 def boxes(
     data: Annotated[Path, typer.Option(help="Prepared folder of films, one class.")],
-    boxes: Annotated[Path, typer.Option(help="CSV: file, x, y, width, height in pixels of the film.")],
+    boxes: Annotated[Path, typer.Option(help=_BOXES)],
     work: Annotated[Path, typer.Option(help="Folder of the folds; a second call goes on where the first stopped.")],
     bundle: _Bundle = "cxr_pneumothorax_irnet",
     overlay: _Overlays = None,

@@ -1,23 +1,32 @@
 """The table of accuracy: trivial rows, each step of one or more methods, and what learns from true masks."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from benchmarks.rows.cells import Cell, check_counts, make_cells, rows_of, runs_of
+from benchmarks.rows.film_boxes import read_boxes
 from benchmarks.rows.localisers import is_localiser
 from benchmarks.rows.method_rows import MethodRows, method_rows
 from benchmarks.rows.methods_file import Method, Methods
 from benchmarks.rows.row_names import AFTER, AFTER_LOCALISER, TRIVIAL
 from benchmarks.rows.runs import Runs
+from benchmarks.scores.box_rows import box_counts, boxed_films
+from benchmarks.scores.cell_rows import CellRows
 from benchmarks.scores.classifier_scores import DEFINITIONS as OF_SLICES
 from benchmarks.scores.classifier_scores import accuracy_difference, score_predictions, slice_predictions
 from benchmarks.scores.counts import kept_counts
+from benchmarks.scores.mask_boxes import DEFINITIONS as OF_BOXES
+from benchmarks.scores.mask_boxes import box_scores, film_scores, same_films
+from benchmarks.scores.mask_rows import mask_scores, same_voxels
 from benchmarks.scores.measured import how_measured, learnt_from_masks, minutes_of, protocol_of
 from benchmarks.scores.nuisance_rows import nuisance_classifiers
 from benchmarks.scores.quality import quality_of
-from benchmarks.scores.row_counts import RowCounts
 from monai_wsss.data import PreparedDataset, write_json
 from monai_wsss.errors import InputError
 from monai_wsss.workflow.evaluation import DEFINITIONS
@@ -83,6 +92,7 @@ def measure(
     from_run: Path | None = None,
     folds: int = 1,
     seeds: int = 1,
+    boxes: Path | None = None,
 ) -> dict[str, Any]:
     """Run every method, and what is compared with it, where that is not done yet, and score all rows on test cases.
 
@@ -98,6 +108,7 @@ def measure(
         from_run: run whose stages are taken where they are the same, or another table's `work` with the same cells.
         folds: 1 takes the data's own split; more are made over patients, see `patient_folds`.
         seeds: several are 0 to `seeds` - 1; one is the bundle's, or that of the setting `seed`.
+        boxes: table of boxes of films, see `read_boxes`, by which masks are scored where there are no true ones.
 
     Returns:
         `{bundle, overlays, overrides, protocol, ..., base, rows: {name: scores}}`; `base` is the row that the others
@@ -106,32 +117,35 @@ def measure(
     Raises:
         InputError: a case without a true mask, a row that `until` leaves without its run, or as the stages.
     """
-    dataset = PreparedDataset.read(data)
-    cells = _cells(data, dataset, methods, work, device, folds, seeds)
+    dataset, known = PreparedDataset.read(data), None
+    if boxes is not None:
+        methods, known = _for_boxes(methods, dataset), read_boxes(boxes, data)
+    cells = _cells(data, dataset, methods, work, device, folds, seeds, known is not None)
     besides = {cell: {label: rows_of(other, cell) for label, other in (beside or {}).items()} for cell in cells}
     made = _make(data, methods, work, device, from_run, cells)
     if methods.classifies:
         base, rows = _classifier_rows(methods, made, device)
     else:
-        base, rows = _mask_rows(methods, made, besides, work, dataset.labels)
+        base, rows = _mask_rows(methods, made, besides, work, dataset, known)
 
     chosen = methods.of_base
     run = made[cells[-1], chosen.name]
     table = {
+        **({} if known is None else {"kind": "mask_boxes", "counts": box_counts(dataset, boxed_films(dataset, known))}),
         **how_measured(run.work / "method", run.done),
         "overrides": dict(chosen.values),
         **({"seeds": [cell.seed for cell in cells[:seeds]]} if seeds > 1 else {}),
         "folds": folds,
         **methods.described(),
-        "protocol": protocol_of(folds, seeds, rows, run.work / "method"),
+        "protocol": protocol_of(folds, seeds, rows, run.work / "method", known is not None),
         "minutes": minutes_of((one.work, one.done) for one in made.values()),
         "from_masks": learnt_from_masks(rows, [one.work for one in made.values()]),
-        "definitions": OF_SLICES if methods.classifies else DEFINITIONS,
+        "definitions": OF_SLICES if methods.classifies else DEFINITIONS if known is None else OF_BOXES,
         "nuisance": nuisance_classifiers(*dict.fromkeys(cell.data for cell in cells)),
         "base": base,
         "rows": rows,
     }
-    if len(made) > 1 or methods.classifies or is_localiser(chosen.bundle):
+    if len(made) > 1 or methods.classifies or known is not None or is_localiser(chosen.bundle):
         return table
     return table | quality_of(run.work / "method", data, run.done, work / "quality")
 
@@ -145,6 +159,7 @@ def run_fold(
     folds: int = 1,
     seeds: int = 1,
     fold: int = 0,
+    boxes: bool = False,
 ) -> None:
     """Make the runs of one fold alone; several processes may each make another in the same `work`.
 
@@ -157,24 +172,50 @@ def run_fold(
         folds: over patients.
         seeds: of the training.
         fold: from 0.
+        boxes: whether films with boxes are to be scored.
 
     Raises:
         InputError: there is no such fold, or as `measure`.
     """
     if not 0 <= fold < folds:
         raise InputError(f"--fold {fold}: --folds {folds} makes the folds 0 to {folds - 1}")
-    cells = _cells(data, PreparedDataset.read(data), methods, work, device, folds, seeds)
+    dataset = PreparedDataset.read(data)
+    methods = _for_boxes(methods, dataset) if boxes else methods
+    cells = _cells(data, dataset, methods, work, device, folds, seeds, boxes)
     _make(data, methods, work, device, from_run, [cell for cell in cells if cell.fold == fold])
 
 
+def _for_boxes(methods: Methods, dataset: PreparedDataset) -> Methods:
+    """The methods up to their masks, for films without true ones.
+
+    Raises:
+        InputError: several classes, or a row or table that boxes say nothing of.
+    """
+    if len(dataset.labels) != 1:
+        raise InputError(f"--boxes: the data have {len(dataset.labels)} classes; boxes are of one")
+    if methods.classifies:
+        raise InputError("--boxes: a table of classifiers has no masks; leave it out")
+    if needing := sorted({"few-shot", "ceiling"} & set(methods.rows or ())):
+        raise InputError(f"--row {needing[0]}: learns from true masks, which boxes are not; choose other rows")
+    upto = tuple(replace(method, until=method.until or "infer") for method in methods.methods)
+    return replace(methods, methods=upto)
+
+
 def _cells(
-    data: Path, dataset: PreparedDataset, methods: Methods, work: Path, device: str, folds: int, seeds: int
+    data: Path,
+    dataset: PreparedDataset,
+    methods: Methods,
+    work: Path,
+    device: str,
+    folds: int,
+    seeds: int,
+    boxes: bool = False,
 ) -> list[Cell]:
     """Folds and seeds, once all that can be refused before anything runs is refused."""
     own = methods.methods
     check_counts(folds, seeds, any("seed" in method.values for method in own))
     extras = [key for method in own for key in _extras(methods, method, _runs(data, work, method, device))]
-    if not methods.classifies:
+    if not methods.classifies and not boxes:
         check_truths(data, dataset, extras, folds > 1)
     return make_cells(data, work, folds, seeds, int(own[0].values.get("seed", 0)))
 
@@ -199,15 +240,18 @@ def _mask_rows(
     made: _Made,
     besides: Mapping[Cell, Mapping[str, Mapping[str, Path]]],
     work: Path,
-    labels: Sequence[str],
+    dataset: PreparedDataset,
+    boxes: Mapping[str, Tensor] | None,
 ) -> tuple[str, dict[str, Any]]:
     """The row that others are compared with, and scores of all rows."""
-    rows, base = RowCounts(), ""
+    rows: CellRows[Any] = CellRows(same_voxels if boxes is None else same_films)
+    count: Callable[[Path, PreparedDataset, Path], list[Any]]
+    count, base = kept_counts if boxes is None else partial(film_scores, boxes=boxes), ""
     for (cell, name), found in made.items():
         method, tested = methods.by_name(name), PreparedDataset.read(cell.data)
         shown = methods.shown(method, list(found.folders), found.steps)
         for step, row in shown.items():
-            rows.add(row, step, cell, kept_counts(found.folders[step], tested, found.work / "scores" / _file(step)))
+            rows.add(row, step, cell, count(found.folders[step], tested, found.work / "scores" / _file(step)))
         if method is methods.of_base:
             base = [row for step, row in shown.items() if step in found.steps or not found.steps][-1]
     for cell, others in besides.items():
@@ -215,8 +259,11 @@ def _mask_rows(
         for label, folders in others.items():
             for step, folder in folders.items():
                 row = f"{step} ({label})"
-                rows.add(row, step, cell, kept_counts(folder, tested, work / cell.place / "scores" / _file(row)))
-    return base, rows.scores(labels, base, [method.name for method in methods.methods])
+                rows.add(row, step, cell, count(folder, tested, work / cell.place / "scores" / _file(row)))
+    kept = [method.name for method in methods.methods]
+    if boxes is None:
+        return base, mask_scores(rows, dataset.labels, base, kept)
+    return base, box_scores(rows, boxed_films(dataset, boxes), base, kept)
 
 
 def _classifier_rows(methods: Methods, made: _Made, device: str) -> tuple[str, dict[str, Any]]:

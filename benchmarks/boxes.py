@@ -22,21 +22,21 @@ from benchmarks.scores.box_rows import (
     Score,
     average_box_score,
     average_map_score,
+    box_counts,
+    boxed_films,
     map_score,
     points_score,
 )
+from benchmarks.scores.mask_boxes import AVERAGE_ROW, CENTRE_ROW, LUNG_ROW, summaries
 from monai_wsss.data import Case, PreparedDataset
 from monai_wsss.data.presence import is_certain, is_present
 from monai_wsss.errors import InputError
-from monai_wsss.metrics import bootstrap_mean, paired_difference
 from monai_wsss.workflow import Pipeline
 from monai_wsss.workflow.manifest import Manifest
 
 logger = logging.getLogger(__name__)
 
 SHUFFLED, RANDOM, AVERAGE_MAP = "shuffled labels", "random weights", "mean map of the other patients' films"
-CENTRE_ROW, LUNG_ROW = "film centre", "centre of a lung, drawn"
-AVERAGE_ROW = "average box of the other patients (knows boxes)"
 
 DEFINITIONS = {
     "pointing": "share of boxed films whose map has its maximum in a box, no tolerance; of tied pixels one is drawn",
@@ -118,11 +118,7 @@ def boxes_table(
     began = time.perf_counter()
     methods = localiser_methods(list(seconds), device) if localises else classifier_methods(ready[0].method, device)
     classifier = _classifier_scores(ready, methods)
-    films = [
-        Film(case.case, case.patient, film_size(case), known[case.case])
-        for case in sorted(dataset.cases(), key=lambda case: case.case)
-        if case.case in known
-    ]
+    films = boxed_films(dataset, known)
     rows = _rows(ready, films, methods, seed)
     seconds["maps and scores"] = time.perf_counter() - began
     record, content = Manifest(ready[0].method).stage(last), Manifest(ready[0].method).content
@@ -140,13 +136,13 @@ def boxes_table(
         "threads": record["threads"],
         "versions": record["versions"],
         "minutes": {name: round(value / 60, 1) for name, value in seconds.items()},
-        "counts": _counts(dataset, films),
+        "counts": box_counts(dataset, films),
         "threshold": methods.threshold,
         "method": methods.own,
         "definitions": DEFINITIONS | dict(methods.definitions),
         "classifier": classifier,
         "nuisance": nuisance_of(data),
-        "rows": _summaries(rows, methods.own, films),
+        "rows": summaries(rows, methods.own, films),
     }
 
 
@@ -228,34 +224,6 @@ def _rows(folds: Sequence[_Fold], films: Sequence[Film], methods: BoxMethods, se
     }
     return rows | {
         name: [map_score(maps[film.case], film, threshold) for film in films] for name, maps in kinds.items() if maps
-    }
-
-
-def _summaries(rows: Mapping[str, Sequence[Score]], own: str, films: Sequence[Film]) -> dict[str, Any]:
-    patients = [film.patient for film in films]
-    hits = {name: [score.hit for score in scores] for name, scores in rows.items()}
-    overlaps = {name: [s.iou for s in scores if s.iou is not None] for name, scores in rows.items()}
-    return {
-        name: {
-            "hits": sum(hits[name]),
-            "pointing": bootstrap_mean(hits[name], patients),
-            "box_iou": bootstrap_mean(overlaps[name], patients) if overlaps[name] else None,
-            "difference": paired_difference(hits[own], hits[name], patients),
-            "iou_difference": paired_difference(overlaps[own], overlaps[name], patients) if overlaps[name] else None,
-        }
-        for name in rows
-    }
-
-
-def _counts(dataset: PreparedDataset, films: Sequence[Film]) -> dict[str, int]:
-    cases = dataset.cases()
-    return {
-        "patients": len({case.patient for case in cases}),
-        "films": len(cases),
-        "positive_films": sum(bool(is_present(case.classes[0])) for case in cases),
-        "boxed_patients": len({film.patient for film in films}),
-        "boxed_films": len(films),
-        "boxes": sum(len(film.boxes) for film in films),
     }
 
 

@@ -7,6 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from benchmarks.rows.film_boxes import film_size
+from monai_wsss.data import PreparedDataset
+from monai_wsss.data.presence import is_present
 from monai_wsss.metrics.boxes import best_box_iou, component_boxes, pointing_hits
 
 # Shares of the film's width and height.
@@ -30,6 +33,25 @@ class Score:
 
     hit: float
     iou: float | None
+
+
+def boxed_films(dataset: PreparedDataset, boxes: Mapping[str, Tensor]) -> list[Film]:
+    """The films that have boxes, see `read_boxes`, by name."""
+    cases = sorted(dataset.cases(), key=lambda case: case.case)
+    return [Film(c.case, c.patient, film_size(c), boxes[c.case]) for c in cases if c.case in boxes]
+
+
+def box_counts(dataset: PreparedDataset, films: Sequence[Film]) -> dict[str, int]:
+    """On how many films and patients a table of boxes rests."""
+    cases = dataset.cases()
+    return {
+        "patients": len({case.patient for case in cases}),
+        "films": len(cases),
+        "positive_films": sum(bool(is_present(case.classes[0])) for case in cases),
+        "boxed_patients": len({film.patient for film in films}),
+        "boxed_films": len(films),
+        "boxes": sum(len(film.boxes) for film in films),
+    }
 
 
 def map_score(values: Tensor, film: Film, threshold: float) -> Score:

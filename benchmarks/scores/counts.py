@@ -1,7 +1,6 @@
-"""Counts of every test case of a row, kept as JSON so that nothing unchanged is scored again."""
+"""Counts of every test case of a row."""
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.scores.kept import kept_or_found
 from benchmarks.scores.slice_probabilities import Probabilities, read_probabilities
-from monai_wsss.data import Case, PreparedDataset, write_json
+from monai_wsss.data import Case, PreparedDataset
 from monai_wsss.metrics import CaseCounts, count_case
 from monai_wsss.workflow.label_maps import check_geometry, read_label_map
 from monai_wsss.workflow.manifest import folder_hash
@@ -46,12 +46,10 @@ def kept_counts(folder: Path, dataset: PreparedDataset, kept: Path) -> list[Case
     digest = hashlib.sha256(f"{folder_hash(folder)}".encode())
     for case in cases:
         digest.update(f"{case.case}\0{case.patient}\0{folder_hash(Path(str(case.truth)))}".encode())
-    content = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
-    if content.get("made_from") == digest.hexdigest():
-        return [from_plain(item) for item in content["cases"]]
-    found = count_cases(folder, cases, dataset.labels)
-    write_json(kept, {"made_from": digest.hexdigest(), "cases": [to_plain(item) for item in found]})
-    return found
+    plain = kept_or_found(
+        kept, digest.hexdigest(), lambda: [to_plain(item) for item in count_cases(folder, cases, dataset.labels)]
+    )
+    return [from_plain(item) for item in plain]
 
 
 def to_plain(counts: CaseCounts) -> dict[str, Any]:

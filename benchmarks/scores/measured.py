@@ -36,16 +36,17 @@ def how_measured(method: Path, done: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def protocol_of(folds: int, seeds: int, rows: Collection[str], method: Path) -> str:
-    """What was known when, and what the rows rest on; `method` is the run of the base."""
+def protocol_of(folds: int, seeds: int, rows: Collection[str], method: Path, boxes: bool = False) -> str:
+    """What was known when, and what the rows rest on; `method` is the run of the base, `boxes` stand for true masks."""
     split = "fixed split" if folds == 1 else f"{folds} folds over patients, out-of-fold predictions pooled"
     times = "one seed" if seeds == 1 else f"{seeds} seeds, averaged per patient"
-    text = f"W0: no true mask before evaluate; {split}, {times}."
+    text = f"W0: no {'box before the scores' if boxes else 'true mask before evaluate'}; {split}, {times}."
     quantile = config_of(method, "train.yaml").get("threshold_quantile")
     if quantile is not None:
         text += f" A map's threshold is its {quantile:g} quantile on negative validation images."
     if BLOB in rows:
-        text += " The brightest blob's constants were chosen on training masks, so that row knows more than W0 allows."
+        masks = "masks of brain MRI" if boxes else "training masks"
+        text += f" The brightest blob's constants were chosen on {masks}, so that row knows more than W0 allows."
     elif PRIOR in rows:
         text += f" {BLOB_OF_CLASSES}"
     return text

@@ -19,7 +19,7 @@ def note_of(table: Mapping[str, Any], base: str, classes: int, paper_of_films: b
     counts = first["counts"]
     parts = [
         f"{counts['patients']} test patients, {counts['slices']} slices, {counts['positive_slices']} positive.",
-        _methods(table) if "methods" in table else settings(table),
+        methods_text(table) if "methods" in table else settings(table),
         f"Folds {table['folds']}, seeds {table['seeds']}.",
         table["protocol"],
         *(_from_masks(row, found) for row, found in table.get("from_masks", {}).items() if found),
@@ -53,7 +53,7 @@ def device(table: Mapping[str, Any]) -> str:
     return f"Device {table['device']}, {table['threads']} thread(s); minutes: {minutes}."
 
 
-def _methods(table: Mapping[str, Any]) -> str:
+def methods_text(table: Mapping[str, Any]) -> str:
     """Bundle, overlays and settings of each method; those that all have stand once."""
     methods = table["methods"]
     first, *others = [method["overrides"] for method in methods.values()]
@@ -87,10 +87,15 @@ def _classifier(table: Mapping[str, Any], scores: Mapping[str, Any]) -> str:
         f"Classifier on test slices: AUC {number(scores['auc'])} (slice position alone "
         f"{number(scores['auc_slice_position'])}), F1 {number(scores['f1'])}, ECE {number(scores['ece'])}."
     )
-    if nuisance := table.get("nuisance"):
-        alone = ", ".join(f"{name} {interval(found['auc'])}" for name, found in nuisance.items())
-        text += f" AUC of classifiers that see nuisance variables alone: {alone}."
-    return text
+    return f"{text} {nuisance_text(table)}".strip()
+
+
+def nuisance_text(table: Mapping[str, Any]) -> str:
+    """What is known of the label without the finding, and a blank; nothing of a table that does not say it."""
+    if not (nuisance := table.get("nuisance")):
+        return ""
+    alone = ", ".join(f"{name} {interval(found['auc'])}" for name, found in nuisance.items())
+    return f"AUC of classifiers that see nuisance variables alone: {alone}. "
 
 
 def _spread(table: Mapping[str, Any]) -> str:

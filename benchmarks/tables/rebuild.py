@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.tables.curve_tables import CURVE_TABLES
 from benchmarks.tables.erasure_table import format_erasure
 from benchmarks.tables.layouts import LAYOUTS
-from benchmarks.tables.note import device, note_of, settings
+from benchmarks.tables.note import device, methods_text, note_of, nuisance_text, settings
 from benchmarks.tables.plots import redraw
 from benchmarks.tables.text import interval, number
 
@@ -98,6 +98,34 @@ def _boxes_note(table: Mapping[str, Any]) -> str:
         f"{table['protocol']} {device(table)} "
         "Mean [95 % interval, bootstrap over patients]; differences are paired."
     )
+
+
+def _mask_boxes(table: Mapping[str, Any]) -> str:
+    """Rows of masks against boxes."""
+    base, counts, definitions = table["base"], table["counts"], table["definitions"]
+    more, kinds = f"{base} minus row", "films without, clean | films with, marked"
+    lines = [f"| row | hits | pointing | {more} | box IoU | {more} | {kinds} | AUC |", f"|{'---|' * 9}"]
+    for name, scores in table["rows"].items():
+        overlap, area = scores["box_iou"], scores.get("auc")
+        cells = [
+            f"{scores['hits']:.1f}",
+            interval(scores["pointing"]),
+            "" if name == base else interval(scores["difference"], sign="+"),
+            "" if overlap is None else interval(overlap),
+            "" if name == base or overlap is None else interval(scores["iou_difference"], sign="+"),
+            *(number(scores[key]) if key in scores else "" for key in ("clean", "marked")),
+            "" if area is None else interval(area),
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    note = (
+        f"{counts['films']} films of {counts['patients']} patients, {counts['positive_films']} positive; "
+        f"{counts['boxes']} boxes on {counts['boxed_films']} films of {counts['boxed_patients']} patients. "
+        f"Pointing: {definitions['pointing']}. Box IoU: {definitions['box_iou']}. "
+        f"{methods_text(table) if 'methods' in table else settings(table)} Folds {table['folds']}, seeds "
+        f"{table['seeds']}. {table['protocol']} {nuisance_text(table)}{device(table)} "
+        "Mean [95 % interval, bootstrap over patients]; differences are paired."
+    )
+    return "\n".join([*lines, "", note])
 
 
 def _grid(table: Mapping[str, Any]) -> str:
@@ -234,6 +262,7 @@ _KINDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "sites": _sites,
     "cost": LAYOUTS["cost"],
     "erasure": format_erasure,
+    "mask_boxes": _mask_boxes,
     **CURVE_TABLES,
 }
 _QUALITY = {
