@@ -63,7 +63,9 @@ def accuracy(
     fold: Annotated[int | None, typer.Option(help="Make the runs of this fold alone, from 0, and no table.")] = None,
     seeds: Annotated[int, typer.Option(help="Seeds of the training, from 0; 1 takes the bundle's own.")] = 1,
     until: _Until = None,
-    row: Annotated[list[str] | None, typer.Option(help=f"{', '.join(EXTRAS)}; all, or none with --until.")] = None,
+    row: Annotated[
+        list[str] | None, typer.Option(help=f"{', '.join(EXTRAS)}; all, or none with --until or --boxes.")
+    ] = None,
     beside: Annotated[list[str] | None, typer.Option(help=_BESIDE)] = None,
     from_run: Annotated[Path | None, typer.Option(help=f"{_FROM_RUN} Or another table's --work folder.")] = None,
     boxes: Annotated[Path | None, typer.Option(help=f"{_BOXES} In the place of true masks.")] = None,
@@ -84,8 +86,10 @@ def accuracy(
         raise InputError("--methods names bundles, stages and rows; leave out --bundle, --until, --row and --beside")
     else:
         compared = read_methods(methods, ROOT / "bundles", names, values)
+    if fold is not None and (json or beside):
+        raise InputError("--fold makes no table; leave out --json and --beside until all folds are done")
     if fold is not None:
-        run_fold(data, compared, work, device, from_run, folds, seeds, fold, boxes is not None)
+        run_fold(data, compared, work, device, from_run, folds, seeds, boxes, fold)
     else:
         beside_ = named_folders(beside or [])
         _show(measure(data, compared, work, device, beside_, from_run, folds, seeds, boxes), json)

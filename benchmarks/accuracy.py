@@ -14,7 +14,7 @@ from benchmarks.rows.film_boxes import read_boxes
 from benchmarks.rows.localisers import is_localiser
 from benchmarks.rows.method_rows import MethodRows, method_rows
 from benchmarks.rows.methods_file import Method, Methods
-from benchmarks.rows.row_names import AFTER, AFTER_LOCALISER, TRIVIAL
+from benchmarks.rows.row_names import AFTER, AFTER_LOCALISER, STEPS, TRIVIAL, rows_after
 from benchmarks.rows.runs import Runs
 from benchmarks.scores.box_rows import box_counts, boxed_films
 from benchmarks.scores.cell_rows import CellRows
@@ -117,9 +117,8 @@ def measure(
     Raises:
         InputError: a case without a true mask, a row that `until` leaves without its run, or as the stages.
     """
-    dataset, known = PreparedDataset.read(data), None
-    if boxes is not None:
-        methods, known = _for_boxes(methods, dataset), read_boxes(boxes, data)
+    dataset = PreparedDataset.read(data)
+    methods, known = _by_boxes(methods, dataset, data, boxes, folds)
     cells = _cells(data, dataset, methods, work, device, folds, seeds, known is not None)
     besides = {cell: {label: rows_of(other, cell) for label, other in (beside or {}).items()} for cell in cells}
     made = _make(data, methods, work, device, from_run, cells)
@@ -131,7 +130,7 @@ def measure(
     chosen = methods.of_base
     run = made[cells[-1], chosen.name]
     table = {
-        **({} if known is None else {"kind": "mask_boxes", "counts": box_counts(dataset, boxed_films(dataset, known))}),
+        **({} if known is None else _of_films(_tested(dataset, folds), known)),
         **how_measured(run.work / "method", run.done),
         "overrides": dict(chosen.values),
         **({"seeds": [cell.seed for cell in cells[:seeds]]} if seeds > 1 else {}),
@@ -158,8 +157,8 @@ def run_fold(
     from_run: Path | None = None,
     folds: int = 1,
     seeds: int = 1,
+    boxes: Path | None = None,
     fold: int = 0,
-    boxes: bool = False,
 ) -> None:
     """Make the runs of one fold alone; several processes may each make another in the same `work`.
 
@@ -171,8 +170,8 @@ def run_fold(
         from_run: whose stages are taken.
         folds: over patients.
         seeds: of the training.
+        boxes: table of boxes that the films will be scored by.
         fold: from 0.
-        boxes: whether films with boxes are to be scored.
 
     Raises:
         InputError: there is no such fold, or as `measure`.
@@ -180,25 +179,37 @@ def run_fold(
     if not 0 <= fold < folds:
         raise InputError(f"--fold {fold}: --folds {folds} makes the folds 0 to {folds - 1}")
     dataset = PreparedDataset.read(data)
-    methods = _for_boxes(methods, dataset) if boxes else methods
-    cells = _cells(data, dataset, methods, work, device, folds, seeds, boxes)
+    methods, known = _by_boxes(methods, dataset, data, boxes, folds)
+    cells = _cells(data, dataset, methods, work, device, folds, seeds, known is not None)
     _make(data, methods, work, device, from_run, [cell for cell in cells if cell.fold == fold])
 
 
-def _for_boxes(methods: Methods, dataset: PreparedDataset) -> Methods:
-    """The methods up to their masks, for films without true ones.
+def _by_boxes(
+    methods: Methods, dataset: PreparedDataset, data: Path, boxes: Path | None, folds: int
+) -> tuple[Methods, dict[str, Tensor] | None]:
+    """The methods up to their masks, and the boxes by which these are scored; without `boxes` as they are, and None.
 
     Raises:
-        InputError: several classes, or a row or table that boxes say nothing of.
+        InputError: several classes, no boxed film to score, or a row or table that boxes say nothing of.
     """
+    if boxes is None:
+        return methods, None
     if len(dataset.labels) != 1:
         raise InputError(f"--boxes: the data have {len(dataset.labels)} classes; boxes are of one")
     if methods.classifies:
         raise InputError("--boxes: a table of classifiers has no masks; leave it out")
     if needing := sorted({"few-shot", "ceiling"} & set(methods.rows or ())):
         raise InputError(f"--row {needing[0]}: learns from true masks, which boxes are not; choose other rows")
+    known = read_boxes(boxes, data)
+    if not boxed_films(_tested(dataset, folds), known):
+        raise InputError(f"{boxes}: no film of the test split has a box; give --folds 5, or another split")
     upto = tuple(replace(method, until=method.until or "infer") for method in methods.methods)
-    return replace(methods, methods=upto)
+    return replace(methods, methods=upto), known
+
+
+def _tested(dataset: PreparedDataset, folds: int) -> PreparedDataset:
+    """The cases that test in some fold."""
+    return dataset if folds > 1 else replace(dataset, training=(), validation=())
 
 
 def _cells(
@@ -215,6 +226,8 @@ def _cells(
     own = methods.methods
     check_counts(folds, seeds, any("seed" in method.values for method in own))
     extras = [key for method in own for key in _extras(methods, method, _runs(data, work, method, device))]
+    for method in own:
+        _check_rows(method, _runs(data, work, method, device), method is methods.of_base and not methods.classifies)
     if not methods.classifies and not boxes:
         check_truths(data, dataset, extras, folds > 1)
     return make_cells(data, work, folds, seeds, int(own[0].values.get("seed", 0)))
@@ -245,8 +258,10 @@ def _mask_rows(
 ) -> tuple[str, dict[str, Any]]:
     """The row that others are compared with, and scores of all rows."""
     rows: CellRows[Any] = CellRows(same_voxels if boxes is None else same_films)
-    count: Callable[[Path, PreparedDataset, Path], list[Any]]
-    count, base = kept_counts if boxes is None else partial(film_scores, boxes=boxes), ""
+    count: Callable[[Path, PreparedDataset, Path], list[Any]] = kept_counts
+    if boxes is not None:
+        count = partial(film_scores, boxes=boxes)
+    base = ""
     for (cell, name), found in made.items():
         method, tested = methods.by_name(name), PreparedDataset.read(cell.data)
         shown = methods.shown(method, list(found.folders), found.steps)
@@ -264,6 +279,10 @@ def _mask_rows(
     if boxes is None:
         return base, mask_scores(rows, dataset.labels, base, kept)
     return base, box_scores(rows, boxed_films(dataset, boxes), base, kept)
+
+
+def _of_films(tested: PreparedDataset, boxes: Mapping[str, Tensor]) -> dict[str, Any]:
+    return {"kind": "mask_boxes", "counts": box_counts(tested, boxed_films(tested, boxes))}
 
 
 def _classifier_rows(methods: Methods, made: _Made, device: str) -> tuple[str, dict[str, Any]]:
@@ -297,6 +316,21 @@ def _extras(methods: Methods, method: Method, runs: Runs) -> list[str]:
         if after[extra] not in done:
             raise InputError(f"--row {extra}: needs the stage {after[extra]}, which comes after --until {method.until}")
     return wanted
+
+
+def _check_rows(method: Method, runs: Runs, is_base: bool) -> None:
+    """Refuse rows that a method will not make, and a base without a row to compare with.
+
+    Raises:
+        InputError: such rows.
+    """
+    possible = rows_after(runs.until(method.until))
+    wanted = possible if method.rows is None else method.rows
+    if lacking := [row for row in wanted if row not in possible]:
+        makes = ", ".join(row for row in STEPS if row in possible)
+        raise InputError(f"{method.name}: makes no row '{lacking[0]}'; it may make {makes or 'none'}")
+    if is_base and method.rows is not None and not set(method.rows) - {"ungated"}:
+        raise InputError(f"{method.name}: the others are compared with it, so that it needs a row: {', '.join(STEPS)}")
 
 
 def check_truths(data: Path, dataset: PreparedDataset, extras: Sequence[str] = (), folds: bool = False) -> None:

@@ -130,7 +130,8 @@ def _auc(part: PreparedDataset, table: Path) -> dict[str, Any] | None:
     """AUC of the probabilities in a table of slices; None where there is none."""
     if not table.is_file():
         return None
-    return auc_interval(*labelled_images(part.test, read_probabilities(table, part.labels[0])))
+    images = labelled_images(part.test, read_probabilities(table, part.labels[0]))
+    return auc_interval(*images) if images.probability else None
 
 
 def _counts(cases: Sequence[Case]) -> dict[str, int]:

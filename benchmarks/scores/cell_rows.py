@@ -34,6 +34,10 @@ class CellRows(Generic[T]):
         names = [name for name in self._found if name in kept or not self._is_twin(name)]
         return sorted(names, key=lambda name: name in (FEW_SHOT, CEILING))
 
+    def cells(self, name: str) -> dict[Cell, list[T]]:
+        """What was found of each cell's cases."""
+        return dict(self._found[name])
+
     def seeds(self, name: str) -> list[list[T]]:
         """What was found of each seed's cases, all folds together."""
         seeds: dict[int | None, list[T]] = {}

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from benchmarks.rows.cells import Cell
 from benchmarks.rows.film_boxes import film_size
 from benchmarks.scores.auc_interval import auc_interval
 from benchmarks.scores.box_rows import CENTRE, LUNGS, Film, Score, average_box_score, map_score, points_score
@@ -17,6 +18,7 @@ from benchmarks.scores.kept import kept_or_found
 from benchmarks.scores.slice_probabilities import read_probabilities
 from monai_wsss.data import PreparedDataset
 from monai_wsss.data.presence import is_certain, is_present
+from monai_wsss.errors import InputError
 from monai_wsss.metrics import bootstrap_mean, paired_difference
 from monai_wsss.workflow.label_maps import read_label_map
 from monai_wsss.workflow.manifest import folder_hash
@@ -30,7 +32,7 @@ DEFINITIONS = {
     "0 of an empty mask",
     "clean": "share of the films without the finding whose mask is empty",
     "marked": "share of the films with the finding whose mask is not empty",
-    "auc": "of the row's own probabilities of films, all folds together",
+    "auc": "of the row's own probabilities of films, means over seeds; films of one fold are compared with each other",
     CENTRE_ROW: f"the pixel at {CENTRE[0]} of the film's width and height",
     LUNG_ROW: f"one of {LUNGS[0]} and {LUNGS[1]} of the film's width and height, each half the time",
     AVERAGE_ROW: "mean of the corners of the boxes of the other patients' films: an oracle, not a method",
@@ -71,7 +73,7 @@ def film_scores(folder: Path, dataset: PreparedDataset, kept: Path, boxes: Mappi
         boxes: of the boxed films, see `read_boxes`.
 
     Raises:
-        InputError: a mask that cannot be read.
+        InputError: a mask that cannot be read or is not of its film, or a volume of several slices.
     """
     cases = dataset.cases("test")
     table = folder / "slices.csv"
@@ -81,13 +83,16 @@ def film_scores(folder: Path, dataset: PreparedDataset, kept: Path, boxes: Mappi
         found = []
         for case in cases:
             file, hit, iou, mask = folder / f"{case.case}.nii.gz", None, None, None
+            size = film_size(case)
             if file.is_file():
-                mask = read_label_map(file, 1)[0][0]  # (columns, rows)
+                labels = read_label_map(file, 1)[0]  # (1, columns, rows)
+                if labels.shape != (1, *size):
+                    raise InputError(f"{file}: is of {list(labels.shape[1:])} pixels, the film of {list(size)}")
+                mask = labels[0]
             if case.case in boxes:
                 score = Score(0.0, 0.0)
                 if mask is not None and mask.any():
-                    film = Film(case.case, case.patient, film_size(case), boxes[case.case])
-                    score = map_score(mask.float(), film, 0.5)
+                    score = map_score(mask.float(), Film(case.case, case.patient, size, boxes[case.case]), 0.5)
                 hit, iou = score.hit, score.iou
             label, of_film = case.classes[0], chances.get(case.case, {})
             positive = bool(is_present(label)) if is_certain(label) else None
@@ -129,6 +134,7 @@ def box_scores(
     scores = summaries(found, base, films)
     for name in names:
         scores[name] |= _of_labels([film for seed in rows.seeds(name) for film in seed])
+        scores[name]["auc"] = _auc(rows.cells(name))
     return scores
 
 
@@ -162,14 +168,25 @@ def _of_boxed(seeds: Sequence[Sequence[FilmScore]], films: Sequence[Film]) -> li
 
 
 def _of_labels(films: Sequence[FilmScore]) -> dict[str, Any]:
-    """What a row marks in films with and without the finding, and the AUC of its probabilities."""
+    """What a row marks in films with and without the finding, all seeds together."""
     negative = [film.pixels == 0 for film in films if film.positive is False]
     positive = [film.pixels > 0 for film in films if film.positive]
-    known = [film for film in films if film.positive is not None and film.probability is not None]
-    chances, labels = [film.probability or 0.0 for film in known], [bool(film.positive) for film in known]
-    area = auc_interval(chances, labels, [film.patient for film in known]) if len(set(labels)) == 2 else None
     return {
         "clean": float(np.mean(negative)) if negative else None,
         "marked": float(np.mean(positive)) if positive else None,
-        "auc": area,
     }
+
+
+def _auc(cells: Mapping[Cell, Sequence[FilmScore]]) -> dict[str, Any] | None:
+    """AUC of a row's probabilities, each film's mean over seeds; None where there are none of one of the two labels."""
+    chances: dict[str, list[float]] = {}
+    films: dict[str, tuple[bool, str, int]] = {}
+    for cell, found in cells.items():
+        for film in found:
+            if film.positive is not None and film.probability is not None:
+                chances.setdefault(film.case, []).append(film.probability)
+                films[film.case] = (film.positive, film.patient, cell.fold)
+    if len({positive for positive, *_ in films.values()}) < 2:
+        return None
+    positive, patients, folds = (list(column) for column in zip(*films.values(), strict=True))
+    return auc_interval([float(np.mean(chances[case])) for case in films], positive, patients, folds)

@@ -104,7 +104,10 @@ def _mask_boxes(table: Mapping[str, Any]) -> str:
     """Rows of masks against boxes."""
     base, counts, definitions = table["base"], table["counts"], table["definitions"]
     more, kinds = f"{base} minus row", "films without, clean | films with, marked"
-    lines = [f"| row | hits | pointing | {more} | box IoU | {more} | {kinds} | AUC |", f"|{'---|' * 9}"]
+    lines = [
+        f"| row | hits of {counts['boxed_films']} | pointing | {more} | box IoU | {more} | {kinds} | AUC |",
+        f"|{'---|' * 9}",
+    ]
     for name, scores in table["rows"].items():
         overlap, area = scores["box_iou"], scores.get("auc")
         cells = [
@@ -120,7 +123,7 @@ def _mask_boxes(table: Mapping[str, Any]) -> str:
     note = (
         f"{counts['films']} films of {counts['patients']} patients, {counts['positive_films']} positive; "
         f"{counts['boxes']} boxes on {counts['boxed_films']} films of {counts['boxed_patients']} patients. "
-        f"Pointing: {definitions['pointing']}. Box IoU: {definitions['box_iou']}. "
+        f"Pointing: {definitions['pointing']}. Box IoU: {definitions['box_iou']}. AUC: {definitions['auc']}. "
         f"{methods_text(table) if 'methods' in table else settings(table)} Folds {table['folds']}, seeds "
         f"{table['seeds']}. {table['protocol']} {nuisance_text(table)}{device(table)} "
         "Mean [95 % interval, bootstrap over patients]; differences are paired."

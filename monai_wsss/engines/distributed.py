@@ -7,8 +7,8 @@ import torch.distributed as dist
 def to_device(network: torch.nn.Module, device: torch.device, synchronised: bool = True) -> torch.nn.Module:
     """Move a network to `device`; wrap it for distributed training where a process group is open.
 
-    Kernels of 2D convolutions are laid out with their channels last: the same numbers, faster on CPUs (1.1 to 1.5
-    times for the networks here) and on tensor cores.
+    Kernels of 2D convolutions are laid out with their channels last: the same numbers up to rounding, faster on CPUs
+    (1.1 to 1.5 times for the networks here) and on tensor cores.
     Batch statistics are those of all processes on GPUs, or of each by itself where `synchronised` is False.
     """
     network = network.to(device)

@@ -39,7 +39,7 @@ from monai_wsss.workflow.tracking import Tracker
 logger = logging.getLogger(__name__)
 
 _NEW = ("head", "fc")  # submodules of a classifier that no backbone's file holds
-_LEARNT = 0.6  # of an AUC; what learns nothing stays below in a validation split of a few dozen images
+_LEARNT = 0.6  # of an AUC; of few images it says little either way, so that the warning names their number
 
 
 class ClassifyStage(CachedStage):
@@ -231,21 +231,22 @@ class ClassifyStage(CachedStage):
             values = [score(probability[rows, k], truth[rows, k]) for k, rows in enumerate(hard)]
             defined = [value for value in values if value is not None]
             if score is auc:
-                self._warn_of_chance(values)
+                self._warn_of_chance(values, [int((truth[rows, k] >= 0.5).sum()) for k, rows in enumerate(hard)])
             if defined:
                 means[name] = float(np.mean(defined))
         return means
 
-    def _warn_of_chance(self, areas: Sequence[float | None]) -> None:
+    def _warn_of_chance(self, areas: Sequence[float | None], positives: Sequence[int]) -> None:
         """Masks come from what the classifier has learnt; say so where that is nothing."""
-        for label, area in zip(self.dataset.labels, areas, strict=True):
+        for label, area, positive in zip(self.dataset.labels, areas, positives, strict=True):
             if area is not None and area < _LEARNT:
                 logger.warning(
-                    "classify: on validation the classifier hardly knows %s (AUC %.2f, chance is 0.50), so that its "
-                    "class maps will show little of it. Before what follows try more epochs, a lower learning rate, "
-                    "weaker augmentation, or look at the labels.",
+                    "classify: on validation the classifier hardly knows %s (AUC %.2f, chance is 0.50; %d positive), "
+                    "so that its class maps will show little of it. Before what follows try more epochs, a lower "
+                    "learning rate, weaker augmentation, or look at the labels.",
                     label,
                     area,
+                    positive,
                 )
 
     @torch.no_grad()

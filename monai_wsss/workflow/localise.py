@@ -160,8 +160,8 @@ class LocaliseStage(CachedStage):
         for label, value in zip(self.dataset.labels, torch.stack(strongest).amax(dim=0).tolist(), strict=True):
             if value == 0:
                 raise InputError(
-                    f"{self.folder}: the map of {label} is 0 in all validation images; lower the learning rate, "
-                    "or take another seed"
+                    f"{self.folder}: the map of {label} is 0 in all validation images; set map_bias to 1, lower "
+                    "the learning rate, or take another seed"
                 )
         score, target = torch.cat(logits), torch.cat(truth)
         hard = torch.from_numpy(is_certain(target))

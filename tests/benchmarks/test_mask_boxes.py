@@ -11,7 +11,6 @@ from tiny_bundles import BUNDLE, SETTINGS
 
 from benchmarks import accuracy as module
 from benchmarks.accuracy import measure, one_method, run_fold
-from benchmarks.rows.film_boxes import read_boxes
 from benchmarks.rows.method_rows import MethodRows
 from benchmarks.rows.methods_file import Method, Methods
 from benchmarks.rows.row_names import BACKGROUND, CRF, METHOD
@@ -126,7 +125,7 @@ def table_of(data, work, methods=TWO, **options):
     return measure(data, methods, work, "cpu", boxes=data / "boxes.csv", **options)
 
 
-def test_rows_pooled_over_folds(data, made, monkeypatch, tmp_path):
+def test_rows_pooled_over_folds(data, made, tmp_path):
     table = table_of(data, tmp_path / "work", folds=3)
     rows = table["rows"]
     assert list(rows) == [CENTRE_ROW, LUNG_ROW, AVERAGE_ROW, BACKGROUND, f"A: {CRF}", "A", "B"]  # B's CRF is A's
@@ -135,7 +134,7 @@ def test_rows_pooled_over_folds(data, made, monkeypatch, tmp_path):
     assert rows["B"]["iou_difference"]["mean"] == 0.5 and rows["B"]["difference"]["mean"] == 0
     assert [(rows[name]["clean"], rows[name]["marked"]) for name in (BACKGROUND, "A")] == [(1, 0), (0, 1)]
     assert rows["B"]["clean"] == 1 and rows["B"]["marked"] == pytest.approx(2 / 3)
-    assert rows["A"]["auc"]["mean"] == 1 and rows[BACKGROUND]["auc"] is None
+    assert (rows["A"]["auc"]["mean"], rows["A"]["auc"]["n"]) == (1, 6) and rows[BACKGROUND]["auc"] is None
     assert table["counts"] == {
         "patients": 6,
         "films": 6,
@@ -149,20 +148,22 @@ def test_rows_pooled_over_folds(data, made, monkeypatch, tmp_path):
 def test_seeds_are_averaged_film_by_film(data, made, tmp_path):
     rows = table_of(data, tmp_path / "work", folds=3, seeds=2)["rows"]
     assert rows["A"]["box_iou"]["mean"] == 0.5 and rows["B"]["box_iou"]["mean"] == 0.25
-    assert rows["A"]["pointing"]["n"] == 2 and rows["A"]["clean"] == 0.5
+    assert rows["A"]["pointing"]["n"] == 2 and rows["A"]["clean"] == 0.5 and rows["A"]["auc"]["n"] == 6
 
 
 def test_of_one_split_the_films_that_test(data, made, tmp_path):
     dataset = PreparedDataset.read(data)
     replace(dataset, test=dataset.test[:2], training=dataset.test[2:]).write(data)
-    assert table_of(data, tmp_path / "work")["rows"]["A"]["hits"] == 1
+    table = table_of(data, tmp_path / "work")
+    assert table["rows"]["A"]["hits"] == 1
+    assert table["counts"] | {"boxed_films": 1, "boxes": 1, "films": 2, "positive_films": 1} == table["counts"]
 
 
 def test_the_table_prints_and_names_no_patient(data, made, tmp_path):
     text = json.dumps(table_of(data, tmp_path / "work", folds=3), allow_nan=False)
     assert "PAT" not in text and str(tmp_path) not in text
     lines = format_table(json.loads(text)).splitlines()
-    assert lines[0].startswith("| row | hits | pointing | A minus row | box IoU | A minus row | films without, clean |")
+    assert lines[0].startswith("| row | hits of 2 | pointing | A minus row | box IoU | A minus row | films without, c")
     assert "| B | 2.0 | 1.000 [1.000, 1.000] | +0.000" in lines[-3] and "| 1.000 | 0.667 | 1.000 [" in lines[-3]
     assert "3 boxes on 2 films of 2 patients" in lines[-1] and "W0: no box before the scores; 3 folds" in lines[-1]
 
@@ -185,15 +186,35 @@ def test_several_classes_are_refused(data, made, tmp_path):
     two = tuple(replace(case, classes=(*case.classes, 0)) for case in dataset.test)
     replace(dataset, labels=("finding", "other"), test=two).write(data)
     with pytest.raises(InputError, match="--boxes: the data have 2 classes"):
-        run_fold(data, TWO, tmp_path / "work", "cpu", boxes=True)
+        run_fold(data, TWO, tmp_path / "work", "cpu", boxes=data / "boxes.csv")
+
+
+def test_a_split_without_a_boxed_film_is_refused(data, made, tmp_path):
+    dataset = PreparedDataset.read(data)
+    replace(dataset, test=dataset.test[3:], training=dataset.test[:3]).write(data)
+    with pytest.raises(InputError, match="no film of the test split has a box; give --folds 5"):
+        table_of(data, tmp_path / "work")
+
+
+def test_a_mask_of_another_film_is_refused(data, known, tmp_path):
+    folder = tmp_path / "row"
+    folder.mkdir()
+    nib.save(nib.Nifti1Image(np.zeros((8, 10, 1), np.uint8), np.eye(4)), folder / "c1.nii.gz")
+    with pytest.raises(InputError, match=r"c1.nii.gz: is of \[8, 10\] pixels, the film of \[10, 8\]"):
+        film_scores(folder, PreparedDataset.read(data), tmp_path / "k.json", known)
 
 
 def test_a_bundle_on_films(films, tmp_path):
     """Whole: two folds of tiny films, from labels to the table."""
     methods = one_method(BUNDLE, (), SETTINGS | {"classify_epochs": 1, "train_epochs": 1}, "refine", ["random"])
-    table = measure(films.data, methods, tmp_path / "work", "cpu", folds=2, boxes=films.boxes)
+    work, options = tmp_path / "work", {"folds": 2, "boxes": films.boxes}
+    for fold in (1, 0):
+        run_fold(films.data, methods, work, "cpu", **options, fold=fold)
+    runs = sorted(work.rglob("run.json"))
+    before = [run.read_bytes() for run in runs]
+    table = measure(films.data, methods, work, "cpu", **options)
+    assert len(runs) == 2 and [run.read_bytes() for run in sorted(work.rglob("run.json"))] == before
     own = list(table["rows"])[3:]
     assert own[0] == "all background" and "class maps, random weights" in own and CRF in own
     assert all(table["rows"][row]["pointing"]["n"] == 6 for row in own)
     assert table["rows"][CRF]["auc"]["n"] == 11 and table["folds"] == 2
-    assert set(read_boxes(films.boxes, films.data)) <= {c.case for c in PreparedDataset.read(films.data).cases()}

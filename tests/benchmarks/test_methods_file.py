@@ -6,7 +6,7 @@ import pytest
 import yaml
 from tiny_bundles import BUNDLE, BUNDLES, DECONV_BUNDLE
 
-from benchmarks.accuracy import _extras, _runs
+from benchmarks.accuracy import _check_rows, _extras, _runs
 from benchmarks.rows.methods_file import Method, Methods, read_methods
 from benchmarks.rows.row_names import CRF, DSRG, EXTRAS, METHOD, THRESHOLDED, TRIVIAL, UNGATED
 from monai_wsss.errors import InputError
@@ -131,8 +131,27 @@ def test_committed_files_can_run(path, tmp_path):
     """Their bundles, overlays, ids, last stages and rows are there; nothing is run."""
     found = read_methods(path, BUNDLES)
     for method in found.methods:
-        _extras(found, method, _runs(tmp_path / "data", tmp_path / "work", method, "cpu"))
+        runs = _runs(tmp_path / "data", tmp_path / "work", method, "cpu")
+        _extras(found, method, runs)
+        _check_rows(method, runs, method is found.of_base and not found.classifies)
     assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "match"),
+    [
+        ({"set": {"refine": "crf"}, "rows": ["DSRG"]}, "A: makes no row 'DSRG'; it may make class maps, thresholded, "),
+        ({"set": {"refine": "crf"}, "rows": ["+ IRNet"]}, "A: makes no row '[+] IRNet'"),
+        ({"until": "refine", "rows": ["segmenter"]}, "A: makes no row 'segmenter'"),
+        ({"rows": []}, "A: the others are compared with it, so that it needs a row"),
+        ({"rows": ["ungated"]}, "A: the others are compared with it"),
+    ],
+)
+def test_rows_that_will_not_be_made_are_refused_before_anything_runs(tmp_path, method, match):
+    (tmp_path / "m.yaml").write_text(yaml.safe_dump({"methods": {"A": {"bundle": BUNDLE.name, **method}}}))
+    found = read_methods(tmp_path / "m.yaml", BUNDLES)
+    with pytest.raises(InputError, match=match):
+        _check_rows(found.methods[0], _runs(tmp_path, tmp_path / "work", found.methods[0], "cpu"), True)
 
 
 def test_methods_of_the_main_table_share_their_first_stages(tmp_path):

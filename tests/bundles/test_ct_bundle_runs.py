@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 from head_ct_files import write_head_ct
+from monai.bundle import ConfigParser
+from monai.transforms import RandAffined
 from tiny_bundles import CT_BUNDLE, SETTINGS
 
 from monai_wsss.data import PreparedDataset, cache_folder
@@ -99,3 +101,13 @@ def test_pictures_are_refused_without_their_overlay_and_run_with_it(run_bundle, 
         CT_BUNDLE, tmp_path / "data", tmp_path / "run", tiny, overlays=["pictures"], until_stage="infer"
     )
     assert {record["status"] for record in records.values()} == {"done"}
+
+
+@pytest.mark.parametrize(("side", "pixels"), [(256, 12), (128, 6), (64, 3)])
+@pytest.mark.parametrize(("stage", "augmentation"), [("classify", "augmentation"), ("dsrg", "dsrg_augmentation")])
+def test_shifts_follow_the_size_of_the_image(stage, augmentation, side, pixels):
+    parser = ConfigParser()
+    parser.read_config(CT_BUNDLE / "configs" / f"{stage}.yaml")
+    parser["size"] = [side, side]
+    (affine,) = (t for t in parser.get_parsed_content(augmentation).transforms if isinstance(t, RandAffined))
+    assert affine.rand_affine.rand_affine_grid.translate_range == (pixels, pixels)

@@ -88,6 +88,13 @@ def test_is_the_table(name: str, stages: int, layers: list, stack: list, paramet
     assert maps.shape == (1, 2, 2 << stages, 1 << stages)
 
 
+def test_what_the_bias_of_the_maps_begins_with() -> None:
+    """Of an image of zeros the maps are the bias."""
+    for bias in (0.0, 1.0):
+        maps = net(map_bias=bias).maps(torch.zeros(1, 1, 64, 64))
+        assert maps.eq(bias).all()
+
+
 @pytest.mark.parametrize("name", ["tuberculosis", "vgg16"])
 @pytest.mark.parametrize(
     ("size", "arguments"),

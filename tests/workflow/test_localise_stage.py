@@ -202,7 +202,7 @@ def test_a_dead_map_is_named_in_one_line(make_stage, write_cached):
     """Images of zeros give maps of zeros."""
     write_cached("a", training={"t": slices([[0], [1]], [0, 1])}, validation={"v": slices([[0], [1]], [0, 0])})
     stage = make_stage()
-    with pytest.raises(InputError, match="the map of a is 0 in all validation images; lower the learning") as raised:
+    with pytest.raises(InputError, match="a is 0 in all validation images; set map_bias to 1, lower") as raised:
         stage._validation_auc(stage.items("validation"))
     assert "\n" not in str(raised.value)
     assert "val_auc" in stage._validation_auc(stage.items("training"))

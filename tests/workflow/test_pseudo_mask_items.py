@@ -176,7 +176,8 @@ def test_a_class_that_was_not_learnt_is_named(write_cached, place, caplog, value
     write_cached(["a", "b"], training={"t": case}, validation={"v": case})
     stage = ClassifyStage(Mean2(), Compose([]), 1, 2, 0.1, labels=["a", "b"], **place)
     stage._validation_scores(stage.items("validation"))
-    assert ("hardly knows a (AUC 0.50" in caplog.text) is said and "knows b" not in caplog.text
+    assert ("hardly knows a (AUC 0.50, chance is 0.50; 2 positive)" in caplog.text) is said
+    assert "knows b" not in caplog.text
 
 
 def test_validation_may_lack_a_class_but_not_all(classify):

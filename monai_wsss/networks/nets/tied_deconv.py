@@ -101,6 +101,8 @@ class TiedDeconvNet(nn.Module):
             strength; `channel`, the positions of each.
         sharpness: s of the log-sum-exp pooling.
         width: factor on all channels but the maps'; 1 is the published network.
+        map_bias: what b_m begins with. Above 0 every map of the `relu` form begins alive, and a short training is
+            unlikely to leave one at 0 everywhere, from where no gradient leads back. The paper does not say.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -126,6 +128,7 @@ class TiedDeconvNet(nn.Module):
         normalise: str = "image",
         sharpness: float = 5.0,
         width: float = 1.0,
+        map_bias: float = 0.0,
     ) -> None:
         super().__init__()
         if not 0 <= deconv_stages <= _MOST_STAGES:
@@ -146,7 +149,7 @@ class TiedDeconvNet(nn.Module):
         # Channels of the stack: the last convolution's, then each deconvolution's
         self.stack_channels = [self.encoder.out_channels, *(convs[0].in_channels for convs in blocks[:deconv_stages])]
         self.map_conv = Conv[Conv.CONV, spatial_dims](sum(self.stack_channels), num_classes + 1, kernel_size=1)
-        nn.init.zeros_(self.map_conv.bias)
+        nn.init.constant_(self.map_conv.bias, map_bias)
         self.register_buffer("threshold", torch.zeros(num_classes))
 
     def forward(self, x: Tensor) -> Tensor:
