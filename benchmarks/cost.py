@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
+from monai_wsss.engines import on_device
 from monai_wsss.networks import segmenter
 from monai_wsss.workflow.manifest import versions
 from monai_wsss.workflow.start import select_device
@@ -114,7 +115,7 @@ def cost_table(
 
 def _size_of(network: nn.Module, shape: tuple[int, ...], device: torch.device) -> dict[str, Any]:
     def forward() -> None:
-        own = copy.deepcopy(network).to(device).eval()
+        own = on_device(copy.deepcopy(network), device).eval()
         with torch.no_grad():
             own(torch.zeros(shape, device=device))
 
@@ -167,7 +168,7 @@ def _seconds(
     networks: Mapping[str, nn.Module], shape: tuple[int, ...], device: torch.device, repeats: int
 ) -> dict[str, list[float]]:
     """Seconds an image by network, one a repeat."""
-    placed = {name: copy.deepcopy(network).to(device).eval() for name, network in networks.items()}
+    placed = {name: on_device(copy.deepcopy(network), device).eval() for name, network in networks.items()}
     images = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device)
     found: dict[str, list[float]] = {name: [] for name in placed}
     for repeat in range(_WARM_UP + repeats):

@@ -2,7 +2,7 @@
 
 from monai_wsss.engines.agreement import pseudo_mask_dice
 from monai_wsss.engines.checkpoint import ResumableCheckpoint, load_if_present, load_weights, save_weights
-from monai_wsss.engines.distributed import to_device
+from monai_wsss.engines.distributed import on_device, to_device
 from monai_wsss.engines.epoch_log import EpochLog
 from monai_wsss.engines.epoch_seed import EpochSeed
 from monai_wsss.engines.heartbeat import Heartbeat
@@ -27,6 +27,7 @@ __all__ = [
     "lowest_loss_trainer",
     "make_optimizer",
     "make_schedule",
+    "on_device",
     "parameter_groups",
     "prepare_classification_batch",
     "prepare_image_batch",

@@ -12,6 +12,7 @@ from ignite.engine import Engine, Events
 from monai.engines import Evaluator, Trainer
 
 from monai_wsss.data import atomic_path
+from monai_wsss.engines.distributed import on_device
 from monai_wsss.errors import InputError
 
 RESUME_FILE = ".resume.pt"
@@ -44,7 +45,7 @@ def load_if_present(network: torch.nn.Module, path: str, device: torch.device) -
     """
     if Path(path).exists():
         load_weights(network, Path(path))
-    return network.to(device).eval()
+    return on_device(network, device).eval()
 
 
 class ResumableCheckpoint:

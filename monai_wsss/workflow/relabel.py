@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from monai_wsss.data import Case, write_array
 from monai_wsss.data.laterality import mirror_classes
 from monai_wsss.data.presence import is_absent, is_present
-from monai_wsss.engines import Heartbeat, load_weights
+from monai_wsss.engines import Heartbeat, load_weights, on_device
 from monai_wsss.errors import InputError
 from monai_wsss.inferers.multi_scale_segmenter import MultiScaleSegmenter
 from monai_wsss.ops import dense_crf
@@ -112,7 +112,7 @@ class RelabelStage(CRFStage):
         Raises:
             InputError: not one of them holds a lesion.
         """
-        load_weights(self.network, self.run_folder / "dsrg" / "model.pt").to(self.device).eval()
+        on_device(load_weights(self.network, self.run_folder / "dsrg" / "model.pt"), self.device).eval()
         cases = [case for split in _USED for case in self.dataset.cases(split)]
         counts = {"slices": 0, "slices_with_mask": 0, "mask_pixels": 0}
         heartbeat, done = Heartbeat("relabel: case", len(cases)), 0

@@ -10,7 +10,7 @@ from monai.inferers import Inferer
 from monai_wsss.data import Case, write_array, write_table
 from monai_wsss.data.dataset_file import SPLITS
 from monai_wsss.data.presence import is_present
-from monai_wsss.engines import Heartbeat, load_weights
+from monai_wsss.engines import Heartbeat, load_weights, on_device
 from monai_wsss.networks import PooledClassifier
 from monai_wsss.ops import gate_class_maps, normalize_class_maps
 from monai_wsss.workflow.cached_stage import CachedStage
@@ -96,7 +96,7 @@ class SeedStage(CachedStage):
 
     def work(self, tracker: Tracker) -> dict[str, Any]:
         """Write the maps of every case."""
-        load_weights(self.network, self.run_folder / "classifier" / "model.pt").to(self.device).eval()
+        on_device(load_weights(self.network, self.run_folder / "classifier" / "model.pt"), self.device).eval()
         rows: list[list[Any]] = []
         gated_on = slices = done = 0
         heartbeat = Heartbeat("seed: case", len(self.dataset.cases()))

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from monai_wsss.data import Case, write_array
-from monai_wsss.engines import Heartbeat, load_weights
+from monai_wsss.engines import Heartbeat, load_weights, on_device
 from monai_wsss.networks.nets.benet import BoundaryNetwork, grid_size
 from monai_wsss.ops.random_walk import random_walk
 from monai_wsss.ops.small_regions import drop_small_regions
@@ -120,7 +120,7 @@ class WalkStage(CRFStage):
 
     def work(self, tracker: Tracker) -> dict[str, Any]:
         """Write maps, boundaries and masks of every case."""
-        load_weights(self.network, self.weights).to(self.device).eval()
+        on_device(load_weights(self.network, self.weights), self.device).eval()
         counts = {"slices": 0, "slices_with_maps": 0, "slices_with_mask": 0, "mask_pixels": 0}
         heartbeat, done = Heartbeat("walk: case", len(self.dataset.cases())), 0
         for cases, volumes in self.groups(self.dataset.cases(), self.batch_size):
