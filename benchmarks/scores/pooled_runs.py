@@ -53,4 +53,6 @@ def run_settings(folders: Folders) -> dict[str, Any] | None:
     run = paths[0].parent
     if paths[0].name != "predictions" or not Manifest(run).stage("infer"):
         return None
+    if "bundle" not in Manifest(run).content:  # stages by themselves, such as what learns from true masks
+        return None
     return how_measured(run, ["infer"]) | {"folds": len(paths)}

@@ -4,6 +4,7 @@ import pytest
 
 from benchmarks.scores.pooled_runs import as_list, pool, run_settings, same_cases
 from monai_wsss.errors import InputError
+from monai_wsss.workflow.manifest import Manifest
 
 
 def test_folds_are_pooled():
@@ -24,6 +25,13 @@ def test_settings_of_a_run_and_of_masks_that_no_run_made(whole, tmp_path):
     found = run_settings([whole.run / "predictions"] * 2)
     assert found["bundle"] == whole.bundle.name and found["folds"] == 2 and found["seeds"] == [0]
     assert run_settings(whole.run / "seeds") is None and run_settings(tmp_path / "predictions") is None
+
+
+def test_a_run_of_single_stages_names_no_bundle(tmp_path):
+    """What learns from true masks runs two stages by themselves."""
+    record = {"seconds": 1.0, "seed": 0, "device": "cpu", "threads": 1, "versions": {}}
+    Manifest(tmp_path).set(stages={"infer": record}, overrides={})
+    assert run_settings(tmp_path / "predictions") is None
 
 
 def test_one_folder_is_a_list_of_one():
