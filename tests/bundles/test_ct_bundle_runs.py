@@ -82,7 +82,7 @@ def test_labels_of_slices_and_of_studies_may_stand_side_by_side(whole_ct, prepar
     data = prepare_study(tmp_path / "study", tmp_path / "data")
     kinds = {case.slice_classes is None for case in PreparedDataset.read(data).training}
     assert kinds == {True, False}
-    records = run_bundle(CT_BUNDLE, data, tmp_path / "run", SETTINGS | {"threshold": 0.5})
+    records = run_bundle(CT_BUNDLE, data, tmp_path / "run", SETTINGS | {"threshold": 0.3})
     assert {record["status"] for record in records.values()} == {"done"}
     for case in PreparedDataset.read(data).training:
         found = seeds(tmp_path / "run", case) > 0
@@ -93,7 +93,7 @@ def test_labels_of_slices_and_of_studies_may_stand_side_by_side(whole_ct, prepar
 def test_pictures_are_refused_without_their_overlay_and_run_with_it(run_bundle, tmp_path):
     write_head_ct(tmp_path / "source")
     prepare_format("head-ct", tmp_path / "source", None, tmp_path / "data", keep_names=True, split=[0.5, 0.25, 0.25])
-    tiny = {key: value for key, value in SETTINGS.items() if key != "pixel_spacing"} | {"threshold": 0.5}
+    tiny = {key: value for key, value in SETTINGS.items() if key != "pixel_spacing"} | {"threshold": 0.3}
     with pytest.raises(InputError, match="pictures") as raised:
         run_bundle(CT_BUNDLE, tmp_path / "data", tmp_path / "refused", tiny, until_stage="classify")
     assert "\n" not in str(raised.value)
