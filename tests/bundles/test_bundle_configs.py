@@ -11,7 +11,7 @@ from monai_wsss.workflow.bundle_config import config_files, stage_parts
 from monai_wsss.workflow.bundle_freeze import write_value
 
 BUNDLES = sorted(path.parents[1] for path in Path(__file__).parents[2].glob("bundles/*/configs/metadata.json"))
-# These differ between the stages on purpose: finer maps for seeds alone; DropBlock, and what weights begin with, in training.
+# These differ between the stages on purpose: finer maps for seeds; DropBlock and first weights in training.
 STAGE_ARGUMENTS = {"output_stride", "drop_prob", "drop_size", "map_bias"}
 SHARED = ("preprocessing", "classifier_def", "network_def", "backbone_def", "mask_folders")
 
