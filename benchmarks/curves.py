@@ -1,7 +1,7 @@
 """Curves of robustness: Dice against the number of labelled training patients, and against wrong labels."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from monai_wsss.workflow.manifest import Manifest
 PATIENTS, NOISE = "patients", "noise"
 DEFINITIONS = {
     PATIENTS: "training patients whose labels are used, in random nested subsets with and without a finding alike; the "
-    "labels of validation stay, and so do the epochs, so that fewer patients are fewer steps",
+    "labels of validation stay; the epochs are so many more that every point takes as many steps",
     NOISE: "share of the labels of training and validation images that are turned, at random and nested; those of the "
     "test split are never used",
     "dice": "per patient over the whole volume, and mean over true positive slices",
@@ -84,17 +84,17 @@ def label_curves(
     ]
     variants += [(NOISE, share, *flip_labels(dataset, share, seed)) for share in sorted(set(noise) - {0.0})]
 
-    def run(folder: Path, place: Path, shared: Path | None = None) -> _Point:
-        return _measure(dataset, Runs(place, bundle, folder, overlays, dict(overrides or {}), device), until, shared)
-
-    whole = run(work / "all", data, from_run)
-    base = _row(whole, whole, 0) | {"training_patients": _patients(dataset, "training")}
+    own, everyone = Runs(data, bundle, work / "all", overlays, dict(overrides or {}), device), _patients(dataset)
+    whole = _measure(dataset, own, until, from_run)
+    base = _row(whole, whole, 0) | {"training_patients": everyone}
     curves: dict[str, list[dict[str, Any]]] = {PATIENTS: [], NOISE: [base | {"x": 0.0}]}
     minutes = {"all": _minutes(whole.method)}
     for kind, share, variant, flipped in variants:
-        folder = work / f"{kind}_{share:g}"
-        point = run(folder, write_variant(variant, data, folder / "data"))
-        row = _row(point, whole, flipped) | {"training_patients": _patients(variant, "training")}
+        folder, patients = work / f"{kind}_{share:g}", _patients(variant)
+        values = {**own.values, **(own.epochs(everyone / patients) if kind == PATIENTS else {})}
+        runs = replace(own, data=write_variant(variant, data, folder / "data"), work=folder, values=values)
+        point = _measure(dataset, runs, until)
+        row = _row(point, whole, flipped) | {"training_patients": patients}
         curves[kind].append(row | {"x": row["training_patients"] if kind == PATIENTS else share})
         minutes[f"{kind} {share:g}"] = _minutes(point.method)
     curves[PATIENTS].append(base | {"x": base["training_patients"]})
@@ -111,7 +111,7 @@ def label_curves(
     }
 
 
-def _measure(dataset: PreparedDataset, runs: Runs, until: str | None, shared: Path | None) -> _Point:
+def _measure(dataset: PreparedDataset, runs: Runs, until: str | None, shared: Path | None = None) -> _Point:
     """Run the method and score its last masks, those that they were learnt from, and the brightest blob's."""
     rows = method_rows(runs, until, shared=[shared] if shared else [])
     if not rows.steps:
@@ -135,7 +135,7 @@ def _dice(scores: Mapping[str, Any]) -> dict[str, Any]:
     return {"patients": scores["patients"]["dice"], "positives": scores["positives"]["dice"]}
 
 
-def _patients(dataset: PreparedDataset, split: str) -> int:
+def _patients(dataset: PreparedDataset, split: str = "training") -> int:
     return len({case.patient for case in dataset.cases(split)})
 
 

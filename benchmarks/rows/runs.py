@@ -62,6 +62,13 @@ class Runs:
         """Names of `stages`."""
         return [stage["name"] for stage in self.stages]
 
+    def epochs(self, factor: float = 1.0) -> dict[str, int]:
+        """Ids that are numbers of epochs in what the stages run, and `factor` times their values."""
+        given = {**overlay_values(self.bundle, self.overlays), **self.values}
+        own = [load_config(self.bundle / "configs" / stage["config"]) for stage in self.stages]
+        values = {name: value for config in own for name, value in (config | given).items() if name in config}
+        return {name: round(value * factor) for name, value in values.items() if name.endswith("_epochs")}
+
     def until(self, last: str | None) -> list[str]:
         """Names of the stages up to `last`, or all.
 

@@ -12,9 +12,11 @@ from tiny_bundles import SETTINGS
 from benchmarks import curves as module
 from benchmarks.curves import label_curves
 from benchmarks.rows.row_names import BLOB, DSRG, METHOD
+from benchmarks.rows.runs import Runs
 from benchmarks.tables.curve_tables import curves_table
 from monai_wsss.data import Case, PreparedDataset
 from monai_wsss.errors import InputError
+from monai_wsss.workflow.bundle_config import load_config
 from monai_wsss.workflow.manifest import Manifest
 
 CRF = "class maps + CRF"
@@ -46,12 +48,12 @@ def data(tmp_path):
 
 @pytest.fixture
 def ran(monkeypatch):
-    """What was run: data set and shared runs, by folder."""
+    """What was run: data set, shared runs and values, by folder."""
     seen = {}
 
     def rows(runs, until, shared):
         name = runs.work.name
-        seen[name] = PreparedDataset.read(runs.data), list(shared)
+        seen[name] = PreparedDataset.read(runs.data), list(shared), dict(runs.values)
         record = {"seconds": 90.0, "seed": 0, "device": "cpu", "threads": 1, "versions": {}}
         runs.method.mkdir(parents=True)
         Manifest(runs.method).set(
@@ -65,6 +67,7 @@ def ran(monkeypatch):
         return SimpleNamespace(folders=folders, steps=steps, done=["classify", "infer"])
 
     monkeypatch.setattr(module, "method_rows", rows)
+    monkeypatch.setattr(Runs, "epochs", lambda runs, factor: {"classify_epochs": round(3 * factor)})
     return seen
 
 
@@ -97,14 +100,21 @@ def test_what_the_runs_learn_from(data, tmp_path, ran):
     """The test split is the same in all; only the run on everything takes stages of another."""
     measured(data, tmp_path, from_run=tmp_path / "other")
     own = PreparedDataset.read(data)
-    assert {name: shared for name, (_, shared) in ran.items() if shared} == {"all": [tmp_path / "other"]}
+    assert {name: shared for name, (_, shared, _) in ran.items() if shared} == {"all": [tmp_path / "other"]}
     assert ran["all"][0] == own
-    for name, (dataset, _) in ran.items():
+    for name, (dataset, _, _) in ran.items():
         assert [case.case for case in dataset.test] == ["c10", "c11"]
         assert [case.slice_classes for case in dataset.test] == [case.slice_classes for case in own.test]
         assert len(dataset.training) == {"patients_0.25": 2, "patients_0.5": 4}.get(name, 8)
         labels = [case.slice_classes for case in (*dataset.training, *dataset.validation)]
         assert all(rows == ((0,), (1,)) for rows in labels) == (not name.startswith("noise"))
+
+
+def test_fewer_patients_train_for_more_epochs(data, tmp_path, ran):
+    measured(data, tmp_path)
+    longer = {"patients_0.25": 12, "patients_0.5": 6}
+    for name, (_, _, values) in ran.items():
+        assert values == {"x": 1} | ({"classify_epochs": longer[name]} if name in longer else {})
 
 
 @pytest.mark.parametrize(("options", "kind"), [({"noise": ()}, "patients"), ({"patients": (1.0,)}, "noise")])
@@ -149,6 +159,8 @@ def test_a_real_bundle_and_a_second_call(whole, tmp_path):
     first = run()
     half, _ = first["curves"]["patients"]
     assert half["x"] == 3  # of 4 patients with lesions and 1 without
+    frozen = tmp_path / "patients_0.5" / "method" / "bundle" / "configs" / "classify.yaml"
+    assert load_config(frozen)["classify_epochs"] == round(SETTINGS["classify_epochs"] * 5 / 3)
     assert list(half["rows"]) == [CRF] and 0 <= half["rows"][CRF]["patients"]["mean"] <= 1
     assert 0 <= half["auc"] <= 1
     started = {path: Manifest(path.parent).content for path in tmp_path.rglob("run.json")}
