@@ -11,6 +11,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from monai_wsss.data import PreparedDataset, write_json
 from monai_wsss.data.dataset_file import SPLITS
 from monai_wsss.errors import InputError
@@ -54,17 +56,20 @@ def record_run(dataset_dir: str | Path, dataset: PreparedDataset, run_folder: st
         OSError: the folder is read-only.
         InputError: a registry that cannot be read; writing another would lose what it says.
     """
-    content = _read(Path(dataset_dir))
+    folder = Path(dataset_dir)
     split: dict[str, dict[str, list[str]]] = {part: {} for part in SPLITS}
     for part, cases in split.items():
         for case in sorted(dataset.cases(part), key=lambda case: (case.patient, case.case)):
             cases.setdefault(case.patient, []).append(case.case)
     digest = hashlib.sha256(json.dumps(split, sort_keys=True).encode()).hexdigest()[:12]
-    content["splits"][digest] = split  # most runs share one: it is written once
-    run = content["runs"].setdefault(str(Path(run_folder).resolve()), {"started": _now(), "splits": []})
-    if digest not in run["splits"]:
-        run["splits"].append(digest)
-    write_json(Path(dataset_dir) / FILE_NAME, content)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / f".{FILE_NAME}.lock"):  # runs that begin together each find what the other wrote
+        content = _read(folder)
+        content["splits"][digest] = split  # most runs share one: it is written once
+        run = content["runs"].setdefault(str(Path(run_folder).resolve()), {"started": _now(), "splits": []})
+        if digest not in run["splits"]:
+            run["splits"].append(digest)
+        write_json(folder / FILE_NAME, content)
 
 
 def runs_using(dataset_dir: str | Path, extra: Iterable[str | Path] = ()) -> list[UsingRun]:

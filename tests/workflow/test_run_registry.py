@@ -1,6 +1,8 @@
 """Which runs used a prepared folder, and with whom."""
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +44,21 @@ def test_each_run_is_noted_once_with_every_split_it_ran_with(tmp_path):
     before = (data / "runs.json").read_bytes()
     record_run(data, dataset("ab", "c", "d"), tmp_path / "one")
     assert (data / "runs.json").read_bytes() == before
+
+
+def test_runs_that_begin_together_are_all_noted(tmp_path, monkeypatch):
+    """Each waits between reading and writing, so that without a lock all but the last to write would be lost."""
+    write = run_registry.write_json
+
+    def slowly(path, content):
+        time.sleep(0.05)
+        write(path, content)
+
+    monkeypatch.setattr(run_registry, "write_json", slowly)
+    names = [f"run{number}" for number in range(4)]
+    with ThreadPoolExecutor(len(names)) as pool:
+        list(pool.map(lambda name: record_run(tmp_path, dataset("ab"), tmp_path / name), names))
+    assert {run.folder.name for run in runs_using(tmp_path)} == set(names)
 
 
 def test_runs_elsewhere_are_found_below_the_folders_given(tmp_path):
