@@ -1,22 +1,29 @@
 """From class maps to labels: threshold, body mask and dense CRF, as several stages need them."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from monai_wsss.ops import body_mask, dense_crf, label_unary, threshold_labels
 from monai_wsss.transforms.window_hu import LOWEST
 from monai_wsss.workflow.cached_stage import CachedStage
 
+_MOST_BONUS, _HALVINGS = 6.0, 6  # log-odds: of one in four hundred, to a tenth
 _RIM = 0.1  # of the 4 that a window spans; resampling spreads the head's edge over a pixel
 
 
 @dataclass(frozen=True)
 class CRFLabels:
     """Refines labels by a dense CRF whose unary term trusts each given label by `confidence`.
+
+    A CRF that asks for like neighbours wipes small or thin masks out, though the image-level label says that there is
+    a lesion. With `min_share` s > 0, where a class keeps less than the share s of its given pixels, the unary term of
+    each class gets a bonus b >= 0 (log-odds) within `sxy_bilateral` of its given pixels: the least b, to 0.1, with
+    which every class keeps s; with none up to 6 the given labels stay.
 
     Args:
         confidence: probability of a pixel's given label in the unary term.
@@ -26,6 +33,7 @@ class CRFLabels:
         srgb: intensity width of the appearance kernel, on 0..255 from a volume's darkest to its brightest value.
         weight_bilateral: its weight.
         iterations: mean-field iterations.
+        min_share: s, number of a class's pixels over that of its given ones, 0 to 1; 0 leaves the CRF alone.
     """
 
     confidence: float
@@ -35,6 +43,7 @@ class CRFLabels:
     srgb: float
     weight_bilateral: float
     iterations: int
+    min_share: float = 0.0
 
     def labels(self, labels: Tensor, volume: Tensor) -> Tensor:
         """CRF labels of the slices that hold a lesion, uint8 `(D, 1, H, W)`; the others are background.
@@ -45,17 +54,49 @@ class CRFLabels:
             labels: 0 background, k + 1 class k, uint8 `(D, 1, H, W)`.
             volume: preprocessed images `(D, C, H, W)`.
         """
-        settings = asdict(self)
-        confidence = settings.pop("confidence")
         image = unit_range(volume)
         masks = torch.zeros_like(labels)
         for index in labels.flatten(1).any(dim=1).nonzero().flatten().tolist():
             present = torch.unique(torch.cat([torch.zeros(1, dtype=labels.dtype), labels[index].flatten()]))
-            compact = torch.searchsorted(present, labels[index]).to(torch.uint8)
-            unary = label_unary(compact[None], len(present), confidence)
-            posterior = dense_crf(unary, image[index : index + 1], **settings)
-            masks[index] = present[posterior.argmax(dim=1)]
+            compact = torch.searchsorted(present, labels[index])
+            masks[index] = present[self._refined(compact, image[index : index + 1])]
         return masks
+
+    def _refined(self, given: Tensor, image: Tensor) -> Tensor:
+        """CRF labels of a slice `(1, H, W)` with labels 0..L-1, each of them somewhere."""
+        wanted = self.min_share * torch.bincount(given.flatten())[1:]
+
+        def found(bonus: Tensor | None = None) -> tuple[Tensor, bool]:
+            labels = self._posterior(given, image, bonus).argmax(dim=1)
+            return labels, bool((torch.bincount(labels.flatten(), minlength=len(wanted) + 1)[1:] >= wanted).all())
+
+        labels, enough = found()
+        if enough:
+            return labels
+        lesions = [given[0] == label for label in range(1, len(wanted) + 1)]
+        near = torch.stack([torch.zeros_like(given[0]), *[_within(mask, self.sxy_bilateral) for mask in lesions]])
+        best, low, high = given, 0.0, _MOST_BONUS
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            labels, enough = found(middle * near)
+            if enough:
+                best, high = labels, middle
+            else:
+                low = middle
+        return best
+
+    def _posterior(self, given: Tensor, image: Tensor, bonus: Tensor | None) -> Tensor:
+        unary = label_unary(given.to(torch.uint8)[None], int(given.max()) + 1, self.confidence)
+        return dense_crf(
+            unary if bonus is None else (unary.log() + bonus).softmax(dim=1),
+            image,
+            sxy_gaussian=self.sxy_gaussian,
+            weight_gaussian=self.weight_gaussian,
+            sxy_bilateral=self.sxy_bilateral,
+            srgb=self.srgb,
+            weight_bilateral=self.weight_bilateral,
+            iterations=self.iterations,
+        )
 
 
 class CRFStage(CachedStage):
@@ -69,6 +110,7 @@ class CRFStage(CachedStage):
         crf_srgb: intensity width of the appearance kernel, on 0..255 from a volume's darkest to its brightest value.
         crf_weight_bilateral: its weight.
         crf_iterations: mean-field iterations.
+        crf_min_share: of its given pixels, that a class keeps in every slice; 0 leaves the CRF alone. See `CRFLabels`.
         inside_body: drop lesion pixels in the air around the body, where the preprocessing looks for one.
 
     Widths are in pixels where the preprocessing knows no pixel size (`pixel_spacing: null`).
@@ -83,12 +125,15 @@ class CRFStage(CachedStage):
         crf_srgb: float,
         crf_weight_bilateral: float,
         crf_iterations: int,
+        crf_min_share: float = 0.0,
         inside_body: bool = True,
         **place: Any,
     ) -> None:
         super().__init__(**place)
         if not 0 < crf_confidence < 1:
             raise ValueError(f"crf_confidence must be between 0 and 1, got {crf_confidence}")
+        if not 0 <= crf_min_share <= 1:
+            raise ValueError(f"crf_min_share must be from 0 to 1, got {crf_min_share}")
         self.inside_body = inside_body and self.preprocessing.inside_body
         spacing = self.preprocessing.parameters["pixel_spacing"] or 1.0  # mm a pixel
         self.crf = CRFLabels(
@@ -99,6 +144,7 @@ class CRFStage(CachedStage):
             srgb=crf_srgb,
             weight_bilateral=crf_weight_bilateral,
             iterations=crf_iterations,
+            min_share=crf_min_share,
         )
 
     def thresholded(self, maps: Tensor, threshold: float | Sequence[float], volume: Tensor) -> Tensor:
@@ -110,6 +156,11 @@ class CRFStage(CachedStage):
         """Where the body is, bool `(D, 1, H, W)`, of a volume `(D, C, H, W)`; everywhere if no body is looked for."""
         windowed = self.preprocessing.windows is not None
         return body_of(volume, windowed) if self.inside_body else torch.ones_like(volume[:, :1], dtype=torch.bool)
+
+
+def _within(mask: Tensor, distance: float) -> Tensor:
+    """Pixels of a slice `(H, W)` at most `distance` from a mask."""
+    return torch.from_numpy(distance_transform_edt(~mask.numpy()) <= distance)
 
 
 def unit_range(volume: Tensor) -> Tensor:

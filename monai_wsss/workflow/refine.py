@@ -1,6 +1,7 @@
 """refine: from class maps to pseudo masks, by thresholds and, if wanted, a dense CRF."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,10 @@ from monai_wsss.engines import Heartbeat
 from monai_wsss.workflow.crf_labels import CRFStage
 from monai_wsss.workflow.pictures import picture_slices, save_panel
 from monai_wsss.workflow.tracking import Tracker
+
+logger = logging.getLogger(__name__)
+
+_MOST_EMPTIED = 0.2  # share of the masks that a CRF may wipe out unsaid
 
 
 class RefineStage(CRFStage):
@@ -53,6 +58,7 @@ class RefineStage(CRFStage):
                 counts[f"slices_with_{kind}_mask"] += int(labels.flatten(1).any(dim=1).sum())
                 counts[f"{kind}_pixels"] += int((labels > 0).sum())
             heartbeat.beat(done)
+        _warn_of_emptied(counts)
         chosen = picture_slices(self.dataset, self.cache)
         images = [self.volume(case)[i].numpy() for case, i in chosen]
         marks = {
@@ -61,3 +67,16 @@ class RefineStage(CRFStage):
         }
         save_panel(self.folder / "preview.png", dict.fromkeys(marks, images), marks, tracker)
         return counts
+
+
+def _warn_of_emptied(counts: Mapping[str, int]) -> None:
+    """Say so if the CRF leaves many slices without a mask, against their labels."""
+    masks = counts["slices_with_refined_mask"]
+    emptied = masks - counts.get("slices_with_crf_mask", masks)
+    if emptied > _MOST_EMPTIED * masks:
+        logger.warning(
+            "refine: the CRF leaves nothing of the mask in %d of %d slices; raise crf_min_share, or lower threshold or "
+            "crf_weight_bilateral",
+            emptied,
+            masks,
+        )

@@ -145,3 +145,20 @@ def test_crf_labels_of_a_batch_equal_those_of_single_slices(stage):
         two = torch.cat([volume[i : i + 1], torch.stack([low, high] * 32).reshape(1, 1, 8, 8)])
         alone = stage_.crf.labels(torch.cat([refined[i : i + 1], refined[1:2]]), two)
         assert torch.equal(alone[0], crf[i])
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1])
+def test_a_share_outside_0_to_1_is_refused(stage, share):
+    with pytest.raises(ValueError, match="crf_min_share must be from 0 to 1"):
+        stage(squares(), crf_min_share=share)
+
+
+@pytest.mark.parametrize(("share", "least"), [(0.0, 0), (0.5, 8)])
+def test_a_positive_slice_is_not_left_without_a_mask(stage, share, least, caplog):
+    """A mask of 16 pixels in a flat image, which the paper's CRF wipes out."""
+    maps, volume = np.zeros((1, 1, 32, 32)), np.ones((1, 1, 32, 32))
+    maps[0, 0, 10:14, 10:14], volume[0, 0, 0] = 1, 0
+    (_, crf), _ = masks(stage(maps, volume, inside_body=False, crf_min_share=share))
+    assert crf.any() == (share > 0) and crf.sum() >= least
+    said = "refine: the CRF leaves nothing of the mask in 1 of 1 slices; raise crf_min_share"
+    assert (said in caplog.text) == (share == 0)
