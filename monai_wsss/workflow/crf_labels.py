@@ -1,7 +1,7 @@
 """From class maps to labels: threshold, body mask and dense CRF, as several stages need them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -45,6 +45,11 @@ class CRFLabels:
     iterations: int
     min_share: float = 0.0
 
+    @property
+    def mean_field(self) -> dict[str, Any]:
+        """Kernels and iterations, as `dense_crf` takes them."""
+        return {name: value for name, value in asdict(self).items() if name not in ("confidence", "min_share")}
+
     def labels(self, labels: Tensor, volume: Tensor) -> Tensor:
         """CRF labels of the slices that hold a lesion, uint8 `(D, 1, H, W)`; the others are background.
 
@@ -87,16 +92,9 @@ class CRFLabels:
 
     def _posterior(self, given: Tensor, image: Tensor, bonus: Tensor | None) -> Tensor:
         unary = label_unary(given.to(torch.uint8)[None], int(given.max()) + 1, self.confidence)
-        return dense_crf(
-            unary if bonus is None else (unary.log() + bonus).softmax(dim=1),
-            image,
-            sxy_gaussian=self.sxy_gaussian,
-            weight_gaussian=self.weight_gaussian,
-            sxy_bilateral=self.sxy_bilateral,
-            srgb=self.srgb,
-            weight_bilateral=self.weight_bilateral,
-            iterations=self.iterations,
-        )
+        if bonus is not None:
+            unary = (unary.log() + bonus).softmax(dim=1)
+        return dense_crf(unary, image, **self.mean_field)
 
 
 class CRFStage(CachedStage):

@@ -1,7 +1,6 @@
 """relabel: masks of the training images by the segmenter that DSRG trained."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -75,10 +74,8 @@ class RelabelStage(CRFStage):
         if self.restrict:
             kept = torch.cat([kept[:1], present.nonzero().flatten() + 1])
         probability = logits[kept].softmax(dim=0)[None]
-        settings = asdict(self.crf)
-        del settings["confidence"]
-        if settings["iterations"]:
-            probability = dense_crf(probability, image[None], **settings)
+        if self.crf.iterations:
+            probability = dense_crf(probability, image[None], **self.crf.mean_field)
         return kept[probability[0].argmax(dim=0)]
 
     def masks(self, cases: Sequence[Case], volumes: Sequence[Tensor]) -> Sequence[Tensor]:
