@@ -1,5 +1,6 @@
 """walk: spread the class maps up to the learnt boundaries, and threshold them to pseudo masks."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from monai_wsss.workflow.crf_labels import CRFStage
 from monai_wsss.workflow.pictures import picture_slices, save_panel
 from monai_wsss.workflow.tracking import Tracker
 
+logger = logging.getLogger(__name__)
+
+_BOUNDARY = 0.05  # below it a walk hardly notices a boundary
 _STRIDE = 4  # of the network's grid
 _MIN_PEAK = 1e-5  # a walked map below it is nothing, and must not be stretched to 1
 
@@ -121,7 +125,8 @@ class WalkStage(CRFStage):
     def work(self, tracker: Tracker) -> dict[str, Any]:
         """Write maps, boundaries and masks of every case."""
         on_device(load_weights(self.network, self.weights), self.device).eval()
-        counts = {"slices": 0, "slices_with_maps": 0, "slices_with_mask": 0, "mask_pixels": 0}
+        names = ("slices", "slices_with_maps", "slices_with_boundary", "slices_with_mask", "mask_pixels")
+        counts = dict.fromkeys(names, 0)
         heartbeat, done = Heartbeat("walk: case", len(self.dataset.cases())), 0
         for cases, volumes in self.groups(self.dataset.cases(), self.batch_size):
             depths = [len(volume) for volume in volumes]
@@ -133,9 +138,17 @@ class WalkStage(CRFStage):
                 write_array(self.folder / "walk" / f"{case.case}.npy", masks[:, 0].numpy())
                 counts["slices"] += len(masks)
                 counts["slices_with_maps"] += int(maps.flatten(1).any(dim=1).sum())
+                counts["slices_with_boundary"] += int((boundary > _BOUNDARY).flatten(1).any(dim=1).sum())
                 counts["slices_with_mask"] += int(masks.flatten(1).any(dim=1).sum())
                 counts["mask_pixels"] += int((masks > 0).sum())
                 heartbeat.beat(done := done + 1)
+        if counts["slices_with_boundary"] < counts["slices_with_maps"] / 2:
+            logger.warning(
+                "walk: %d of %d slices with a map have no boundary, so that their maps spread all over; look at the "
+                "preview, lower the learning rate of the stage before",
+                counts["slices_with_maps"] - counts["slices_with_boundary"],
+                counts["slices_with_maps"],
+            )
         self._picture(tracker)
         return counts
 

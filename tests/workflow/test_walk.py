@@ -96,6 +96,13 @@ def seeds(*spots, classes=1):
     return maps
 
 
+@pytest.mark.parametrize("height", [0.0, 1.0])
+def test_a_network_without_boundaries_is_told(stage, caplog, height):
+    stage({"c": (wall() * height, seeds((0, 8, 4, 0.7)))})
+    said = "walk: 1 of 1 slices with a map have no boundary"
+    assert (said in caplog.text) == (height == 0)
+
+
 def test_a_spot_fills_its_side_of_a_wall_by_hand(stage):
     """After 256 steps the left side is even and the wall's own cell 0. Cell 3 is at pixel 13.5, cell 4 at 17.5: between
     them the map falls by a quarter a pixel, to .375 at column 16 and .125 at column 17."""
@@ -105,7 +112,8 @@ def test_a_spot_fills_its_side_of_a_wall_by_hand(stage):
     assert np.allclose(maps[0, 0, :, :14], 1, atol=0.02) and (maps[0, 0, :, 20:] < 1e-3).all()
     assert maps[0, 0, 5, 14:18] == pytest.approx([0.875, 0.625, 0.375, 0.125], abs=0.02)
     assert found.dtype == np.uint8 and (found[0, :, :17] == 1).all() and not found[0, :, 17:].any()
-    assert stage_.counts == {"slices": 1, "slices_with_maps": 1, "slices_with_mask": 1, "mask_pixels": 17 * 32}
+    slices = {"slices": 1, "slices_with_maps": 1, "slices_with_boundary": 1, "slices_with_mask": 1}
+    assert stage_.counts == slices | {"mask_pixels": 17 * 32}
 
 
 @pytest.mark.parametrize(("normalise", "labels"), [("class", {0, 1, 2}), ("image", {0, 1})])
