@@ -20,7 +20,7 @@ from monai_wsss.workflow.manifest import Manifest
 PATIENTS, NOISE = "patients", "noise"
 DEFINITIONS = {
     PATIENTS: "training patients whose labels are used, in random nested subsets with and without a finding alike; the "
-    "labels of validation stay; the epochs are so many more that every point takes as many steps",
+    "labels of validation stay; the epochs are so many more that every point takes about as many steps",
     NOISE: "share of the labels of training and validation images that are turned, at random and nested; those of the "
     "test split are never used",
     "dice": "per patient over the whole volume, and mean over true positive slices",

@@ -15,7 +15,7 @@ from benchmarks.rows.true_masks import ONE_MASK, remove_gate, write_true_masks
 from monai_wsss.data import PreparedDataset, write_json
 from monai_wsss.errors import InputError
 from monai_wsss.workflow import Pipeline
-from monai_wsss.workflow.bundle_config import load_config
+from monai_wsss.workflow.bundle_config import config_files, load_config
 from monai_wsss.workflow.bundle_freeze import freeze_bundle, overlay_values
 from monai_wsss.workflow.manifest import Manifest
 
@@ -65,9 +65,11 @@ class Runs:
     def epochs(self, factor: float = 1.0) -> dict[str, int]:
         """Ids that are numbers of epochs in what the stages run, and `factor` times their values."""
         given = {**overlay_values(self.bundle, self.overlays), **self.values}
-        own = [load_config(self.bundle / "configs" / stage["config"]) for stage in self.stages]
-        values = {name: value for config in own for name, value in (config | given).items() if name in config}
-        return {name: round(value * factor) for name, value in values.items() if name.endswith("_epochs")}
+        files = [file for stage in self.stages for file in config_files(stage)]
+        own = [load_config(self.bundle / "configs" / file) for file in files]
+        values = {name: given.get(name, value) for config in own for name, value in config.items()}
+        numbers = {name: value for name, value in values.items() if name.endswith("_epochs") and isinstance(value, int)}
+        return {name: round(value * factor) for name, value in numbers.items()}  # others follow from these
 
     def until(self, last: str | None) -> list[str]:
         """Names of the stages up to `last`, or all.

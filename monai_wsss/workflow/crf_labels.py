@@ -21,9 +21,9 @@ class CRFLabels:
     """Refines labels by a dense CRF whose unary term trusts each given label by `confidence`.
 
     A CRF that asks for like neighbours wipes small or thin masks out, though the image-level label says that there is
-    a lesion. With `min_share` s > 0, where a class keeps less than the share s of its given pixels, the unary term of
-    each class gets a bonus b >= 0 (log-odds) within `sxy_bilateral` of its given pixels: the least b, to 0.1, with
-    which every class keeps s; with none up to 6 the given labels stay.
+    a lesion. With `min_share` s > 0, where a class of a slice has less than s times the number of its given pixels,
+    its unary term gets a bonus b > 0 (log-odds) within `sxy_bilateral` of them. b is found by bisection of 0 to 6: the
+    least, to 0.1, with which all classes of the slice have enough. If none is, the slice's given labels stay.
 
     Args:
         confidence: probability of a pixel's given label in the unary term.
@@ -71,20 +71,21 @@ class CRFLabels:
         """CRF labels of a slice `(1, H, W)` with labels 0..L-1, each of them somewhere."""
         wanted = self.min_share * torch.bincount(given.flatten())[1:]
 
-        def found(bonus: Tensor | None = None) -> tuple[Tensor, bool]:
+        def found(bonus: Tensor | None = None) -> tuple[Tensor, Tensor]:
             labels = self._posterior(given, image, bonus).argmax(dim=1)
-            return labels, bool((torch.bincount(labels.flatten(), minlength=len(wanted) + 1)[1:] >= wanted).all())
+            return labels, torch.bincount(labels.flatten(), minlength=len(wanted) + 1)[1:] >= wanted
 
         labels, enough = found()
-        if enough:
+        if bool(enough.all()):
             return labels
-        lesions = [given[0] == label for label in range(1, len(wanted) + 1)]
-        near = torch.stack([torch.zeros_like(given[0]), *[_within(mask, self.sxy_bilateral) for mask in lesions]])
+        near = torch.zeros(len(wanted) + 1, *given.shape[1:])
+        for label in (~enough).nonzero().flatten() + 1:  # a class that has enough must not grow
+            near[label] = _within(given[0] == label, self.sxy_bilateral)
         best, low, high = given, 0.0, _MOST_BONUS
         for _ in range(_HALVINGS):
             middle = (low + high) / 2
             labels, enough = found(middle * near)
-            if enough:
+            if bool(enough.all()):
                 best, high = labels, middle
             else:
                 low = middle
@@ -108,7 +109,8 @@ class CRFStage(CachedStage):
         crf_srgb: intensity width of the appearance kernel, on 0..255 from a volume's darkest to its brightest value.
         crf_weight_bilateral: its weight.
         crf_iterations: mean-field iterations.
-        crf_min_share: of its given pixels, that a class keeps in every slice; 0 leaves the CRF alone. See `CRFLabels`.
+        crf_min_share: number of a class's pixels in a slice over that of its given ones, at least; 0 leaves the CRF
+            alone. See `CRFLabels`.
         inside_body: drop lesion pixels in the air around the body, where the preprocessing looks for one.
 
     Widths are in pixels where the preprocessing knows no pixel size (`pixel_spacing: null`).

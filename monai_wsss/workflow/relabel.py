@@ -39,7 +39,8 @@ class RelabelStage(CRFStage):
         flip_axis: spatial axis that is mirrored; 0 is the patient's left.
         batch_size: slices at once.
         restrict_to_labels: False lets every class in, as the published run script does; absent slices stay background.
-        crf_and_place: `crf_*` (but no `crf_confidence`) and `inside_body` of `CRFStage`, and a stage's place;
+        crf_and_place: `crf_*` (but no `crf_confidence`; `crf_min_share` counts for nothing) and `inside_body` of
+            `CRFStage`, and a stage's place;
             `crf_iterations: 0` is no CRF.
 
     Raises:

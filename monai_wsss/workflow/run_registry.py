@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -63,7 +64,10 @@ def record_run(dataset_dir: str | Path, dataset: PreparedDataset, run_folder: st
             cases.setdefault(case.patient, []).append(case.case)
     digest = hashlib.sha256(json.dumps(split, sort_keys=True).encode()).hexdigest()[:12]
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / f".{FILE_NAME}.lock"):  # runs that begin together each find what the other wrote
+    with ExitStack() as stack:
+        with suppress(OSError, NotImplementedError):  # a file system without locks
+            # Runs that begin together each find what the other wrote; whoever may write the folder may lock it.
+            stack.enter_context(FileLock(folder / f".{FILE_NAME}.lock", mode=0o666))
         content = _read(folder)
         content["splits"][digest] = split  # most runs share one: it is written once
         run = content["runs"].setdefault(str(Path(run_folder).resolve()), {"started": _now(), "splits": []})

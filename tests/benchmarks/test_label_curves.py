@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import nibabel as nib
@@ -19,6 +20,7 @@ from monai_wsss.errors import InputError
 from monai_wsss.workflow.bundle_config import load_config
 from monai_wsss.workflow.manifest import Manifest
 
+BUNDLES = Path(__file__).parents[2] / "bundles"
 CRF = "class maps + CRF"
 # Side of the square that a run finds of 6 x 6, by its folder: Dice 2 s^2 / (s^2 + 36).
 SIDES = {"all": 6, "patients_0.25": 2, "patients_0.5": 3, "noise_0.1": 3, "noise_0.2": 0}
@@ -166,3 +168,12 @@ def test_a_real_bundle_and_a_second_call(whole, tmp_path):
     started = {path: Manifest(path.parent).content for path in tmp_path.rglob("run.json")}
     assert len(started) == 2
     assert run() == first and {path: Manifest(path.parent).content for path in started} == started
+
+
+@pytest.mark.parametrize("bundle", sorted(path.name for path in BUNDLES.iterdir()))
+def test_epochs_of_every_bundle(bundle, tmp_path):
+    """The number of each stage that trains, doubled; ids that follow from another are left to follow."""
+    runs = Runs(tmp_path, BUNDLES / bundle, tmp_path, ["small"], {"classify_epochs": 7})
+    once, twice = runs.epochs(), runs.epochs(2)
+    assert once["classify_epochs"] == 7 and ("train_epochs" in once) != (bundle == "cxr_tuberculosis_deconv")
+    assert twice == {name: 2 * value for name, value in once.items()}

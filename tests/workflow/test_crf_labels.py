@@ -1,5 +1,6 @@
 """Where the body is, of volumes on the network's grid, and what a CRF may take away."""
 
+import pytest
 import torch
 
 from monai_wsss.workflow.crf_labels import CRFLabels, body_of, unit_range
@@ -111,13 +112,39 @@ def test_nothing_changes_where_the_crf_keeps_enough():
     assert torch.equal(CRFLabels(**CRF, min_share=0.5).labels(given, image), alone)
 
 
-def test_every_class_of_a_slice_keeps_its_share():
-    image = torch.zeros(1, 1, 32, 32)
-    image[..., 4:8, 4:8], image[..., 0, 0] = 0.5, 1
-    given = blob((4, 4), (22, 22))
+@pytest.mark.parametrize("share", [0.6, 0.8, 1.0])
+def test_no_more_is_kept_than_asked(share):
+    """A lesion that fades out: the CRF's mask grows with the bonus, little by little."""
+    image = torch.zeros(1, 1, 48, 48)
+    image[0, 0, 12:36, 12:36] = torch.linspace(0.2, 0, 24)
+    image[..., 0, 0] = 1
+    given = torch.zeros(1, 1, 48, 48, dtype=torch.uint8)
+    given[..., 12:36, 12:36] = 1
+    weak = CRF | {"weight_bilateral": 10.0, "srgb": 40.0}
+    assert pixels(CRFLabels(**weak).labels(given, image))[1] < 0.5 * 576
+    kept = pixels(CRFLabels(**weak, min_share=share).labels(given, image))[1]
+    assert share * 576 <= kept <= (share + 0.05) * 576
+
+
+def test_a_class_that_has_enough_does_not_grow():
+    image = torch.zeros(1, 1, 64, 64)
+    image[..., 8:24, 8:24], image[..., 0, 0] = 0.6, 1
+    given = torch.zeros(1, 1, 64, 64, dtype=torch.uint8)
+    given[..., 8:24, 8:24], given[..., 40:43, 40:43] = 1, 2
+    alone = CRFLabels(**CRF).labels(given, image)
     kept = CRFLabels(**CRF, min_share=0.5).labels(given, image)
-    assert min(pixels(kept)[1:]) >= 8
-    assert not (kept[..., :16, :16] == 2).any() and not (kept[..., 16:, 16:] == 1).any()
+    assert pixels(alone)[1:] == [256, 0]
+    assert torch.equal(kept == 1, alone == 1) and pixels(kept)[2] >= 5
+
+
+def test_a_small_class_inside_a_large_one():
+    """They look alike: the bonus of the small one wins there, and the large one still gets its CRF."""
+    image = torch.zeros(1, 1, 48, 48)
+    image[..., 10:34, 10:34], image[..., 0, 0] = 0.6, 1
+    given = torch.zeros(1, 1, 48, 48, dtype=torch.uint8)
+    given[..., 10:34, 8:34], given[..., 20:23, 20:23] = 1, 2
+    kept = CRFLabels(**CRF, min_share=0.5).labels(given, image)
+    assert pixels(kept)[2] >= 5 and not (kept[..., 8:10] == 1).any()
 
 
 def test_the_given_labels_stay_where_no_bonus_is_enough():

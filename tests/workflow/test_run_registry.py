@@ -1,12 +1,14 @@
 """Which runs used a prepared folder, and with whom."""
 
 import json
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from monai_wsss.data import Case, PreparedDataset
 from monai_wsss.errors import InputError
@@ -59,6 +61,23 @@ def test_runs_that_begin_together_are_all_noted(tmp_path, monkeypatch):
     with ThreadPoolExecutor(len(names)) as pool:
         list(pool.map(lambda name: record_run(tmp_path, dataset("ab"), tmp_path / name), names))
     assert {run.folder.name for run in runs_using(tmp_path)} == set(names)
+
+
+def test_whoever_may_write_the_folder_may_lock_it(tmp_path):
+    before = os.umask(0o022)
+    record_run(tmp_path, dataset("a"), tmp_path / "run")
+    os.umask(before)
+    assert (tmp_path / ".runs.json.lock").stat().st_mode & 0o777 == 0o666
+
+
+@pytest.mark.parametrize("error", [OSError(37, "No locks available"), NotImplementedError("no flock")])
+def test_a_file_system_without_locks_is_no_obstacle(tmp_path, monkeypatch, error):
+    def refuse(self):
+        raise error
+
+    monkeypatch.setattr(FileLock, "_acquire", refuse)
+    record_run(tmp_path, dataset("a"), tmp_path / "run")
+    assert [run.folder.name for run in runs_using(tmp_path)] == ["run"]
 
 
 def test_runs_elsewhere_are_found_below_the_folders_given(tmp_path):
