@@ -9,6 +9,7 @@ from monai_wsss.ops.confident_labels import confident_labels
 from monai_wsss.ops.dense_crf import dense_crf, label_unary
 from monai_wsss.ops.gradient_map import grad_cam, grad_cam_plus_plus, layer_cam
 from monai_wsss.ops.head_mask import head_mask
+from monai_wsss.ops.label_crf import label_crf
 from monai_wsss.ops.log_sum_exp_pooling import log_sum_exp_pooling
 from monai_wsss.ops.random_walk import random_walk
 from monai_wsss.ops.region_growing import grow_seeds, one_hot_seeds
@@ -29,6 +30,7 @@ __all__ = [
     "grad_cam_plus_plus",
     "grow_seeds",
     "head_mask",
+    "label_crf",
     "label_unary",
     "layer_cam",
     "log_sum_exp_pooling",

@@ -5,25 +5,18 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
-from monai_wsss.ops import body_mask, dense_crf, label_unary, threshold_labels
+from monai_wsss.ops import body_mask, label_crf, threshold_labels
 from monai_wsss.transforms.window_hu import LOWEST
 from monai_wsss.workflow.cached_stage import CachedStage
 
-_MOST_BONUS, _HALVINGS = 6.0, 6  # log-odds: of one in four hundred, to a tenth
 _RIM = 0.1  # of the 4 that a window spans; resampling spreads the head's edge over a pixel
 
 
 @dataclass(frozen=True)
 class CRFLabels:
-    """Refines labels by a dense CRF whose unary term trusts each given label by `confidence`.
-
-    A CRF that asks for like neighbours wipes small or thin masks out, though the image-level label says that there is
-    a lesion. With `min_share` s > 0, where a class of a slice has less than s times the number of its given pixels,
-    its unary term gets a bonus b > 0 (log-odds) within `sxy_bilateral` of them. b is found by bisection of 0 to 6: the
-    least, to 0.1, with which all classes of the slice have enough. If none is, the slice's given labels stay.
+    """Settings of `ops.label_crf`, by which a stage refines labels.
 
     Args:
         confidence: probability of a pixel's given label in the unary term.
@@ -33,7 +26,7 @@ class CRFLabels:
         srgb: intensity width of the appearance kernel, on 0..255 from a volume's darkest to its brightest value.
         weight_bilateral: its weight.
         iterations: mean-field iterations.
-        min_share: s, number of a class's pixels over that of its given ones, 0 to 1; 0 leaves the CRF alone.
+        min_share: number of a class's pixels over that of its given ones, at least; 0 leaves the CRF alone.
     """
 
     confidence: float
@@ -53,49 +46,11 @@ class CRFLabels:
     def labels(self, labels: Tensor, volume: Tensor) -> Tensor:
         """CRF labels of the slices that hold a lesion, uint8 `(D, 1, H, W)`; the others are background.
 
-        Only the labels present in a slice enter its CRF.
-
         Args:
             labels: 0 background, k + 1 class k, uint8 `(D, 1, H, W)`.
             volume: preprocessed images `(D, C, H, W)`.
         """
-        image = unit_range(volume)
-        masks = torch.zeros_like(labels)
-        for index in labels.flatten(1).any(dim=1).nonzero().flatten().tolist():
-            present = torch.unique(torch.cat([torch.zeros(1, dtype=labels.dtype), labels[index].flatten()]))
-            compact = torch.searchsorted(present, labels[index])
-            masks[index] = present[self._refined(compact, image[index : index + 1])]
-        return masks
-
-    def _refined(self, given: Tensor, image: Tensor) -> Tensor:
-        """CRF labels of a slice `(1, H, W)` with labels 0..L-1, each of them somewhere."""
-        wanted = self.min_share * torch.bincount(given.flatten())[1:]
-
-        def found(bonus: Tensor | None = None) -> tuple[Tensor, Tensor]:
-            labels = self._posterior(given, image, bonus).argmax(dim=1)
-            return labels, torch.bincount(labels.flatten(), minlength=len(wanted) + 1)[1:] >= wanted
-
-        labels, enough = found()
-        if bool(enough.all()):
-            return labels
-        near = torch.zeros(len(wanted) + 1, *given.shape[1:])
-        for label in (~enough).nonzero().flatten() + 1:  # a class that has enough must not grow
-            near[label] = _within(given[0] == label, self.sxy_bilateral)
-        best, low, high = given, 0.0, _MOST_BONUS
-        for _ in range(_HALVINGS):
-            middle = (low + high) / 2
-            labels, enough = found(middle * near)
-            if bool(enough.all()):
-                best, high = labels, middle
-            else:
-                low = middle
-        return best
-
-    def _posterior(self, given: Tensor, image: Tensor, bonus: Tensor | None) -> Tensor:
-        unary = label_unary(given.to(torch.uint8)[None], int(given.max()) + 1, self.confidence)
-        if bonus is not None:
-            unary = (unary.log() + bonus).softmax(dim=1)
-        return dense_crf(unary, image, **self.mean_field)
+        return label_crf(labels, unit_range(volume), **asdict(self))
 
 
 class CRFStage(CachedStage):
@@ -110,7 +65,7 @@ class CRFStage(CachedStage):
         crf_weight_bilateral: its weight.
         crf_iterations: mean-field iterations.
         crf_min_share: number of a class's pixels in a slice over that of its given ones, at least; 0 leaves the CRF
-            alone. See `CRFLabels`.
+            alone. See `ops.label_crf`.
         inside_body: drop lesion pixels in the air around the body, where the preprocessing looks for one.
 
     Widths are in pixels where the preprocessing knows no pixel size (`pixel_spacing: null`).
@@ -156,11 +111,6 @@ class CRFStage(CachedStage):
         """Where the body is, bool `(D, 1, H, W)`, of a volume `(D, C, H, W)`; everywhere if no body is looked for."""
         windowed = self.preprocessing.windows is not None
         return body_of(volume, windowed) if self.inside_body else torch.ones_like(volume[:, :1], dtype=torch.bool)
-
-
-def _within(mask: Tensor, distance: float) -> Tensor:
-    """Pixels of a slice `(H, W)` at most `distance` from a mask."""
-    return torch.from_numpy(distance_transform_edt(~mask.numpy()) <= distance)
 
 
 def unit_range(volume: Tensor) -> Tensor:

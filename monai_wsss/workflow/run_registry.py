@@ -20,6 +20,7 @@ from monai_wsss.errors import InputError
 
 FILE_NAME = "runs.json"
 _VERSION = 2
+_WAIT = 60  # seconds for the lock; its holder writes one small file
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,9 @@ def record_run(dataset_dir: str | Path, dataset: PreparedDataset, run_folder: st
     digest = hashlib.sha256(json.dumps(split, sort_keys=True).encode()).hexdigest()[:12]
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        with suppress(OSError, NotImplementedError):  # a file system without locks
+        with suppress(OSError, NotImplementedError):  # a file system without locks, or whose lock is stuck
             # Runs that begin together each find what the other wrote; whoever may write the folder may lock it.
-            stack.enter_context(FileLock(folder / f".{FILE_NAME}.lock", mode=0o666))
+            stack.enter_context(FileLock(folder / f".{FILE_NAME}.lock", mode=0o666, timeout=_WAIT))
         content = _read(folder)
         content["splits"][digest] = split  # most runs share one: it is written once
         run = content["runs"].setdefault(str(Path(run_folder).resolve()), {"started": _now(), "splits": []})

@@ -1,15 +1,17 @@
 """From class maps to confident masks with ignored pixels."""
 
+from importlib import import_module
+
 import numpy as np
 import pytest
 import torch
 
 from monai_wsss.ops.confident_labels import confident_labels
 from monai_wsss.transforms import GridPreprocessing
-from monai_wsss.workflow import crf_labels
 from monai_wsss.workflow.confident import ConfidentMaskStage
 from monai_wsss.workflow.refine import RefineStage
 
+OP = import_module("monai_wsss.ops.label_crf")  # the package gives the function of this name
 CRF = {
     "crf_confidence": 0.7,
     "crf_sxy_gaussian": 3.0,
@@ -87,20 +89,20 @@ def test_slices_without_a_map_are_background_or_ignored(stage):
 
 
 def test_a_case_of_negatives_needs_no_crf(stage, monkeypatch):
-    monkeypatch.setattr(crf_labels, "dense_crf", None)
+    monkeypatch.setattr(OP, "dense_crf", None)
     stage_ = stage(training={"c": (np.zeros((2, 1, 8, 8)), (0,))})
     counts = stage_.work(None)
     assert not mask(stage_).any() and counts["share_background"] == 0 and counts["share_ignored"] == 0
 
 
 def test_each_threshold_has_its_crf_and_only_present_labels_enter(stage, monkeypatch):
-    seen, original = [], crf_labels.dense_crf
+    seen, original = [], OP.dense_crf
 
     def spy(probability, image, **settings):
         seen.append((probability.shape[1], settings["sxy_bilateral"], settings["srgb"]))
         return original(probability, image, **settings)
 
-    monkeypatch.setattr(crf_labels, "dense_crf", spy)
+    monkeypatch.setattr(OP, "dense_crf", spy)
     maps = np.zeros((3, 3, 8, 8))
     maps[0, 0, 2:5, 2:5], maps[0, 1, 5, 5] = 1.0, 0.1  # class b is weak: in the low map alone
     maps[2, 2, 2:5, 2:5] = 1.0  # both label maps are the same
@@ -110,8 +112,8 @@ def test_each_threshold_has_its_crf_and_only_present_labels_enter(stage, monkeyp
 
 
 def test_equal_label_maps_are_refined_once(stage, monkeypatch):
-    calls, original = [], crf_labels.dense_crf
-    monkeypatch.setattr(crf_labels, "dense_crf", lambda *a, **k: calls.append(1) or original(*a, **k))
+    calls, original = [], OP.dense_crf
+    monkeypatch.setattr(OP, "dense_crf", lambda *a, **k: calls.append(1) or original(*a, **k))
     maps = np.zeros((1, 1, 8, 8))
     maps[0, 0, 2:5, 2:5] = 1.0
     stage(training={"c": (maps, (1,))}).work(None)

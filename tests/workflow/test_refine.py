@@ -1,12 +1,15 @@
 """From class maps to pseudo masks."""
 
+from importlib import import_module
+
 import numpy as np
 import pytest
 import torch
 
 from monai_wsss.transforms import GridPreprocessing
-from monai_wsss.workflow import RefineStage, crf_labels
+from monai_wsss.workflow import RefineStage
 
+OP = import_module("monai_wsss.ops.label_crf")  # the package gives the function of this name
 OFF = {"crf_weight_gaussian": 0.0, "crf_weight_bilateral": 0.0}
 PAPER = {
     "threshold": 0.35,
@@ -71,13 +74,13 @@ def test_no_iteration_changes_nothing(stage):
 
 
 def test_only_present_labels_enter_a_slices_crf(stage, monkeypatch):
-    seen, original = [], crf_labels.dense_crf
+    seen, original = [], OP.dense_crf
 
     def spy(probability, image, **settings):
         seen.append((probability.shape, image.shape, settings["sxy_gaussian"], settings["sxy_bilateral"]))
         return original(probability, image, **settings)
 
-    monkeypatch.setattr(crf_labels, "dense_crf", spy)
+    monkeypatch.setattr(OP, "dense_crf", spy)
     (_, crf), _ = masks(stage(squares()))
     # slice 1 is empty and needs none; slice 0 has background and 2, slice 2 background, 1 and 3;
     # widths in mm are pixels of 2 mm: 3 / 2 and 20 / 2
