@@ -97,7 +97,7 @@ def measure(
     """Run every method, and what is compared with it, where that is not done yet, and score all rows on test cases.
 
     In each cell, a fold and a seed, a method takes the stages of an earlier one that are the same. The predictions of
-    a seed are pooled over the folds, so that every patient is scored once, and then averaged over the seeds.
+    all folds are pooled, so that every patient is scored once, and then averaged over the seeds of a fold.
 
     Args:
         data: prepared folder with true masks of the test cases, for the ceiling of all.
@@ -107,7 +107,7 @@ def measure(
         beside: folders of other tables of one bundle, by label; see `accuracy`.
         from_run: run whose stages are taken where they are the same, or another table's `work` with the same cells.
         folds: 1 takes the data's own split; more are made over patients, see `patient_folds`.
-        seeds: several are 0 to `seeds` - 1; one is the bundle's, or that of the setting `seed`.
+        seeds: of each fold, none of which two folds share, see `make_cells`; one fold with one seed has the bundle's.
         boxes: table of boxes of films, see `read_boxes`, by which masks are scored where there are no true ones.
 
     Returns:
@@ -133,7 +133,7 @@ def measure(
         **({} if known is None else _of_films(_tested(dataset, folds), known)),
         **how_measured(run.work / "method", run.done),
         "overrides": dict(chosen.values),
-        **({"seeds": [cell.seed for cell in cells[:seeds]]} if seeds > 1 else {}),
+        **({"seeds": sorted(cell.seed or 0 for cell in cells)} if len(cells) > 1 else {}),
         "folds": folds,
         **methods.described(),
         "protocol": protocol_of(folds, seeds, rows, run.work / "method", known is not None),
@@ -230,7 +230,7 @@ def _cells(
         _check_rows(method, _runs(data, work, method, device), method is methods.of_base and not methods.classifies)
     if not methods.classifies and not boxes:
         check_truths(data, dataset, extras, folds > 1)
-    return make_cells(data, work, folds, seeds, int(own[0].values.get("seed", 0)))
+    return make_cells(data, work, folds, seeds)
 
 
 def _make(data: Path, methods: Methods, work: Path, device: str, from_run: Path | None, cells: Sequence[Cell]) -> _Made:

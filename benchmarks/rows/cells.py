@@ -1,7 +1,7 @@
 """The cells of a table, a fold and a seed each: prepared folder, place, and runs to share stages with."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ class Cell:
     Attributes:
         fold: from 0.
         seed: of the training; None leaves it to the bundle.
+        turn: which training of the fold, from 0.
         data: prepared folder with the fold's split.
         place: where a table's folder of runs holds those of the cell; empty where there is one cell.
     """
@@ -27,29 +28,31 @@ class Cell:
     seed: int | None
     data: Path
     place: Path
+    turn: int = 0
 
 
 def check_counts(folds: int, seeds: int, given_seed: bool) -> None:
     """Refuse numbers of folds and seeds that cannot be.
 
     Raises:
-        InputError: none of either, or several seeds beside a given one.
+        InputError: none of either, or a given seed where every cell has its own.
     """
     if folds < 1 or seeds < 1:
         raise InputError(f"--folds {folds} --seeds {seeds}: give at least 1 of each; one fold is the data's own split")
-    if seeds > 1 and given_seed:
-        raise InputError(f"--seeds {seeds} sets the seeds 0 to {seeds - 1}; leave out --set seed")
+    if folds * seeds > 1 and given_seed:
+        raise InputError(f"--folds {folds} --seeds {seeds}: every fold has seeds of its own; leave out --set seed")
 
 
-def make_cells(data: Path, work: Path, folds: int = 1, seeds: int = 1, seed: int = 0) -> list[Cell]:
-    """Cells fold by fold; one fold is the data's own split, more are made over patients, the same for all seeds.
+def make_cells(data: Path, work: Path, folds: int = 1, seeds: int = 1) -> list[Cell]:
+    """Cells fold by fold; one fold is the data's own split, more are made over patients.
+
+    No two cells have the same seed: no luck of a training is shared by all folds.
 
     Args:
         data: prepared folder.
         work: folder of the table's runs; the folds' splits are written into it.
         folds: over patients, see `patient_folds`.
-        seeds: of the training, 0 to `seeds` - 1 if there are several.
-        seed: the one that the bundle or a setting gives, for the name of the place.
+        seeds: trainings of each fold; fold f, from 0, has the seed f * `seeds` and the next ones.
     """
     folders = [data]
     if folds > 1:
@@ -57,11 +60,10 @@ def make_cells(data: Path, work: Path, folds: int = 1, seeds: int = 1, seed: int
         folders = [write_variant(part, data, work / f"fold_{index}" / "data") for index, part in enumerate(parts)]
     if folds == seeds == 1:
         return [Cell(0, None, data, Path())]
-    given: Sequence[int | None] = range(seeds) if seeds > 1 else [None]
     return [
-        Cell(fold, own, folder, Path(f"fold_{fold}") / f"seed_{seed if own is None else own}")
+        Cell(fold, own, folder, Path(f"fold_{fold}") / f"seed_{own}", turn)
         for fold, folder in enumerate(folders)
-        for own in given
+        for turn, own in enumerate(range(fold * seeds, (fold + 1) * seeds))
     ]
 
 

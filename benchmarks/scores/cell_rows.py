@@ -38,12 +38,12 @@ class CellRows(Generic[T]):
         """What was found of each cell's cases."""
         return dict(self._found[name])
 
-    def seeds(self, name: str) -> list[list[T]]:
-        """What was found of each seed's cases, all folds together."""
-        seeds: dict[int | None, list[T]] = {}
+    def turns(self, name: str) -> list[list[T]]:
+        """What was found of the cases in each turn, all folds together."""
+        turns: dict[int, list[T]] = {}
         for cell, found in self._found[name].items():
-            seeds.setdefault(cell.seed, []).extend(found)
-        return list(seeds.values())
+            turns.setdefault(cell.turn, []).extend(found)
+        return list(turns.values())
 
     def _is_twin(self, name: str) -> bool:
         names = list(self._found)

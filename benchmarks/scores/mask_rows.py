@@ -18,7 +18,7 @@ def mask_scores(
     rows: CellRows[CaseCounts], labels: Sequence[str], base: str, kept: Collection[str] = ()
 ) -> dict[str, Any]:
     """Pooled scores by row, each with its paired difference from `base`; see `CellRows.names` for `kept`."""
-    pooled = {name: pool(rows.seeds(name), labels) for name in rows.names({base, *kept})}
+    pooled = {name: pool(rows.turns(name), labels) for name in rows.names({base, *kept})}
     for scores in pooled.values():
         scores["difference"] = dice_difference(pooled[base], scores)
     for scores in pooled.values():

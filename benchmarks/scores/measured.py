@@ -39,7 +39,8 @@ def how_measured(method: Path, done: Sequence[str]) -> dict[str, Any]:
 def protocol_of(folds: int, seeds: int, rows: Collection[str], method: Path, boxes: bool = False) -> str:
     """What was known when, and what the rows rest on; `method` is the run of the base, `boxes` stand for true masks."""
     split = "fixed split" if folds == 1 else f"{folds} folds over patients, out-of-fold predictions pooled"
-    times = "one seed" if seeds == 1 else f"{seeds} seeds, averaged per patient"
+    of_fold = "" if folds == 1 else " a fold, none in two folds"
+    times = f"one seed{of_fold}" if seeds == 1 else f"{seeds} seeds{of_fold}, averaged per patient"
     text = f"W0: no {'box before the scores' if boxes else 'true mask before evaluate'}; {split}, {times}."
     quantile = config_of(method, "train.yaml").get("threshold_quantile")
     if quantile is not None:

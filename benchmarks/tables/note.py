@@ -101,7 +101,7 @@ def nuisance_text(table: Mapping[str, Any]) -> str:
 def _spread(table: Mapping[str, Any]) -> str:
     """Smallest to largest of the seeds' means."""
     rows = {name: row["spread"]["patients"] for name, row in table["rows"].items() if "spread" in row}
-    if len(table["seeds"]) < 2 or not rows:
+    if all(len(means) < 2 for means in rows.values()):
         return ""
     ranges = ", ".join(f"{name} {number(min(means))} to {number(max(means))}" for name, means in rows.items())
     return f"Dice per patient of the seeds: {ranges}."

@@ -21,27 +21,26 @@ def data(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("folds", "seeds", "seed", "expected"),
+    ("folds", "seeds", "expected"),
     [
-        (1, 1, 0, [(0, None, ".")]),
-        (1, 2, 0, [(0, 0, "fold_0/seed_0"), (0, 1, "fold_0/seed_1")]),
-        (2, 1, 7, [(0, None, "fold_0/seed_7"), (1, None, "fold_1/seed_7")]),
+        (1, 1, [(0, None, ".", 0)]),
+        (1, 2, [(0, 0, "fold_0/seed_0", 0), (0, 1, "fold_0/seed_1", 1)]),
+        (2, 1, [(0, 0, "fold_0/seed_0", 0), (1, 1, "fold_1/seed_1", 0)]),
         (
             2,
             2,
-            0,
             [
-                (0, 0, "fold_0/seed_0"),
-                (0, 1, "fold_0/seed_1"),
-                (1, 0, "fold_1/seed_0"),
-                (1, 1, "fold_1/seed_1"),
+                (0, 0, "fold_0/seed_0", 0),
+                (0, 1, "fold_0/seed_1", 1),
+                (1, 2, "fold_1/seed_2", 0),
+                (1, 3, "fold_1/seed_3", 1),
             ],
         ),
     ],
 )
-def test_places(data, tmp_path, folds, seeds, seed, expected):
-    cells = make_cells(data, tmp_path / "work", folds, seeds, seed)
-    assert [(cell.fold, cell.seed, cell.place.as_posix()) for cell in cells] == expected
+def test_places(data, tmp_path, folds, seeds, expected):
+    cells = make_cells(data, tmp_path / "work", folds, seeds)
+    assert [(cell.fold, cell.seed, cell.place.as_posix(), cell.turn) for cell in cells] == expected
     own = tmp_path / "work" / "fold_1" / "data"
     assert cells[-1].data == (own if folds > 1 else data)
 
@@ -56,7 +55,12 @@ def test_folds_are_the_same_for_all_seeds_and_test_every_patient_once(data, tmp_
 
 @pytest.mark.parametrize(
     ("folds", "seeds", "given", "match"),
-    [(0, 1, False, "at least 1 of each"), (1, 0, False, "at least 1"), (1, 2, True, "leave out --set seed")],
+    [
+        (0, 1, False, "at least 1 of each"),
+        (1, 0, False, "at least 1"),
+        (1, 2, True, "leave out --set seed"),
+        (5, 1, True, "own; leave"),
+    ],
 )
 def test_numbers_that_cannot_be(folds, seeds, given, match):
     with pytest.raises(InputError, match=match):
@@ -64,13 +68,13 @@ def test_numbers_that_cannot_be(folds, seeds, given, match):
 
 
 def test_one_given_seed_is_no_contradiction():
-    check_counts(5, 1, True)
+    check_counts(1, 1, True)
 
 
 def test_runs_to_take_stages_from(data, tmp_path):
     """A run itself; else those of one method, or of several, in the same cell of another table."""
     table = tmp_path / "table"
-    places = ["method", "fold_1/seed_0/a/method", "fold_1/seed_0/b/method", "fold_0/seed_0/a/method"]
+    places = ["method", "fold_1/seed_1/a/method", "fold_1/seed_1/b/method", "fold_0/seed_0/a/method"]
     for place in places:
         (table / place).mkdir(parents=True)
         Manifest(table / place).set(stages={})
@@ -84,7 +88,7 @@ def test_runs_to_take_stages_from(data, tmp_path):
 
 def test_rows_of_another_table_in_the_same_cell(data, tmp_path):
     second = make_cells(data, tmp_path / "work", 2)[1]
-    folder = tmp_path / "table" / "fold_1" / "seed_0"
+    folder = tmp_path / "table" / "fold_1" / "seed_1"
     folder.mkdir(parents=True)
     (folder / STEPS_FILE).write_text(json.dumps({"segmenter": "method/predictions"}))
     assert rows_of(tmp_path / "table", second) == {"segmenter": folder / "method" / "predictions"}
