@@ -92,7 +92,7 @@ def test_kept_scores_are_those_of_the_masks_that_are_there(data, known, tmp_path
 
 @pytest.fixture
 def made(monkeypatch):
-    """In the place of runs: A marks the box in every film, B its upper half where there is one; seeds of the set are blank."""
+    """In the place of runs: A marks the box in every film, B its upper half where there is one; returns blank seeds."""
     blanks = set()
 
     def method_rows(runs, until, extras, trivial, shared):
