@@ -5,7 +5,7 @@ from __future__ import annotations
 from monai.networks.layers.factories import Conv, Pool
 from torch import nn
 
-from monai_wsss.networks.nets.pooled_classifier import init_conv
+from monai_wsss.networks.nets.pooled_classifier import PLAIN, Head, init_conv
 from monai_wsss.networks.nets.trunk_classifier import TrunkClassifier
 
 _CONVS = ((64, 11), (192, 5), (384, 3), (256, 3), (256, 3))  # channels and kernel size
@@ -29,11 +29,8 @@ class AlexNetClassifier(TrunkClassifier):
         in_channels: channels of the input image.
         num_classes: number of classes K, one logit each.
         output_stride: input pixels per feature pixel: 8, 16 or 32.
-        head_convs: 3x3 convolutions with ReLU on top of the backbone.
-        head_channels: channels of each of them.
-        drop_prob: share of features that DropBlock drops in training, in [0, 1).
-        drop_size: edge of its blocks, in feature pixels.
         width: factor on the backbone's channels; 1 is the published network, less is for tests and small runs.
+        head: what stands on the backbone.
 
     Raises:
         ValueError: if ``output_stride`` is none of the above.
@@ -48,11 +45,8 @@ class AlexNetClassifier(TrunkClassifier):
         in_channels: int = 1,
         num_classes: int = 1,
         output_stride: int = 8,
-        head_convs: int = 0,
-        head_channels: int = 512,
-        drop_prob: float = 0.0,
-        drop_size: int = 7,
         width: float = 1.0,
+        head: Head = PLAIN,
     ) -> None:
         super().__init__()
         if output_stride not in _OUTPUT_STRIDES:
@@ -82,4 +76,4 @@ class AlexNetClassifier(TrunkClassifier):
         if output_stride == 32:
             self.trunk.append(pool(kernel_size=3, stride=2, padding=1))
         self.block_ends = (*ends[:4], len(self.trunk))
-        self._add_head(spatial_dims, num_classes, head_convs, head_channels, drop_prob, drop_size)
+        self._add_head(spatial_dims, num_classes, head)

@@ -6,7 +6,7 @@ from functools import partial
 from monai_wsss.networks.nets.alexnet_classifier import AlexNetClassifier
 from monai_wsss.networks.nets.densenet_classifier import DenseNetClassifier
 from monai_wsss.networks.nets.googlenet_classifier import GoogLeNetClassifier
-from monai_wsss.networks.nets.pooled_classifier import PooledClassifier
+from monai_wsss.networks.nets.pooled_classifier import Head, PooledClassifier
 from monai_wsss.networks.nets.resnet_classifier import ResNetClassifier
 from monai_wsss.networks.nets.vgg_classifier import VGGClassifier
 
@@ -59,8 +59,6 @@ def classifier(
     """
     if name not in _CLASSIFIERS:
         raise ValueError(f"classifier must be one of {', '.join(_CLASSIFIERS)}, got {name}.")
-    if head_convs < 0:
-        raise ValueError(f"head_convs must be 0 or more, got {head_convs}.")
     if width * min(64, head_channels) < 1:
         raise ValueError(f"width must leave at least one of 64 and of {head_channels} channels, got {width}.")
     network = _CLASSIFIERS[name](
@@ -68,11 +66,8 @@ def classifier(
         in_channels=in_channels,
         num_classes=num_classes,
         output_stride=output_stride,
-        head_convs=head_convs,
-        head_channels=int(width * head_channels),
-        drop_prob=drop_prob,
-        drop_size=drop_size,
         width=width,
+        head=Head(head_convs, int(width * head_channels), drop_prob, drop_size),
     )
     network.pool_by(pooling, attention)
     return network

@@ -6,6 +6,7 @@ from monai.networks.layers.factories import Pool
 from monai.networks.nets import DenseNet121
 from torch import nn
 
+from monai_wsss.networks.nets.pooled_classifier import PLAIN, Head
 from monai_wsss.networks.nets.resnet_classifier import replace_stride
 from monai_wsss.networks.nets.trunk_classifier import TrunkClassifier
 
@@ -32,12 +33,9 @@ class DenseNetClassifier(TrunkClassifier):
         in_channels: channels of the input image.
         num_classes: number of classes K, one logit each.
         output_stride: input pixels per feature pixel: 32, 16 or 8.
-        head_convs: 3x3 convolutions with ReLU on top of the backbone.
-        head_channels: channels of each of them.
-        drop_prob: share of features that DropBlock drops in training, in [0, 1).
-        drop_size: edge of its blocks, in feature pixels.
         width: factor on the stem's channels and on the growth rate, each at least 1; 1 is the published network, less
             is for tests and small runs.
+        head: what stands on the backbone.
 
     Raises:
         ValueError: if ``output_stride`` is none of the above.
@@ -52,11 +50,8 @@ class DenseNetClassifier(TrunkClassifier):
         in_channels: int = 1,
         num_classes: int = 1,
         output_stride: int = 8,
-        head_convs: int = 0,
-        head_channels: int = 512,
-        drop_prob: float = 0.0,
-        drop_size: int = 7,
         width: float = 1.0,
+        head: Head = PLAIN,
     ) -> None:
         super().__init__()
         if output_stride not in _DILATIONS:
@@ -74,4 +69,4 @@ class DenseNetClassifier(TrunkClassifier):
             pool = average(kernel_size=2, stride=2, ceil_mode=True) if rate == 1 else nn.Identity()
             self.trunk.get_submodule(f"transition{number}").pool = pool
             replace_stride(self.trunk.get_submodule(f"denseblock{number + 1}"), before=rate, after=rate)
-        self._add_head(spatial_dims, num_classes, head_convs, head_channels, drop_prob, drop_size)
+        self._add_head(spatial_dims, num_classes, head)

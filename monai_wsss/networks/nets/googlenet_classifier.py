@@ -6,7 +6,7 @@ from monai.networks.layers.factories import Pool
 from torch import Tensor, nn
 
 from monai_wsss.networks.blocks.inception import ConvNormReLU, Inception
-from monai_wsss.networks.nets.pooled_classifier import PooledClassifier
+from monai_wsss.networks.nets.pooled_classifier import PLAIN, Head, PooledClassifier
 
 # Table 1 of the paper, stages 3, 4 and 5: 1x1; 1x1 before 3x3, 3x3; 1x1 before 5x5, 5x5; 1x1 after the pooling.
 _INCEPTIONS = (
@@ -43,12 +43,9 @@ class GoogLeNetClassifier(PooledClassifier):
         in_channels: channels of the input image.
         num_classes: number of classes K, one logit each.
         output_stride: input pixels per feature pixel: 32, 16 or 8.
-        head_convs: 3x3 convolutions with ReLU on top of the backbone.
-        head_channels: channels of each of them.
-        drop_prob: share of features that DropBlock drops in training, in [0, 1).
-        drop_size: edge of its blocks, in feature pixels.
         width: factor on the backbone's channels, each at least 1; 1 is the published network, less is for tests and
             small runs.
+        head: what stands on the backbone.
 
     Raises:
         ValueError: if ``output_stride`` is none of the above.
@@ -63,11 +60,8 @@ class GoogLeNetClassifier(PooledClassifier):
         in_channels: int = 1,
         num_classes: int = 1,
         output_stride: int = 8,
-        head_convs: int = 0,
-        head_channels: int = 512,
-        drop_prob: float = 0.0,
-        drop_size: int = 7,
         width: float = 1.0,
+        head: Head = PLAIN,
     ) -> None:
         super().__init__()
         if output_stride not in _DILATIONS:
@@ -95,7 +89,7 @@ class GoogLeNetClassifier(PooledClassifier):
             pool(kernel_size=3, stride=stride, padding=1) for stride in (2, 2, 2 if rate4 == 1 else 1)
         )
         self.pool4 = pool(kernel_size=2, stride=2, ceil_mode=True) if rate5 == 1 else nn.Identity()
-        self._add_head(spatial_dims, num_classes, head_convs, head_channels, drop_prob, drop_size)
+        self._add_head(spatial_dims, num_classes, head)
 
     def levels(self, x: Tensor) -> list[Tensor]:
         """Five feature maps ``(B, level_channels[i], *S_i)``, fine to coarse, without the head convolutions."""

@@ -1,6 +1,7 @@
 """What every classifier with readable class maps has in common."""
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import torch
 from monai.networks.layers.factories import Conv
@@ -11,6 +12,33 @@ from monai_wsss.ops.attention_pooling import attention_pooling
 from monai_wsss.ops.class_map import class_maps
 
 POOLINGS = ("average", "attention", "attention_features")
+
+
+@dataclass(frozen=True)
+class Head:
+    """What stands on a classifier's backbone before the pooling, and what is dropped in training.
+
+    Attributes:
+        convs: 3x3 convolutions with ReLU; the X-ray paper has 3.
+        channels: of each of them.
+        drop_prob: share of features that DropBlock drops in training, in [0, 1).
+        drop_size: edge of its blocks, in feature pixels.
+
+    Raises:
+        ValueError: a negative number of convolutions.
+    """
+
+    convs: int = 0
+    channels: int = 512
+    drop_prob: float = 0.0
+    drop_size: int = 7
+
+    def __post_init__(self) -> None:
+        if self.convs < 0:
+            raise ValueError(f"head_convs must be 0 or more, got {self.convs}.")
+
+
+PLAIN = Head()
 
 
 class PooledClassifier(nn.Module, ABC):
@@ -30,18 +58,16 @@ class PooledClassifier(nn.Module, ABC):
     pooling: str
     attention: float
 
-    def _add_head(
-        self, spatial_dims: int, num_classes: int, count: int, channels: int, drop_prob: float, drop_size: int
-    ) -> None:
-        """Put ``count`` 3x3 convolutions with ReLU, DropBlock, ``last`` and ``fc`` on a backbone."""
-        self.drop = DropBlock(spatial_dims, drop_prob, drop_size)
+    def _add_head(self, spatial_dims: int, num_classes: int, head: Head) -> None:
+        """Put the head, ``last`` and ``fc`` on a backbone."""
+        self.drop = DropBlock(spatial_dims, head.drop_prob, head.drop_size)
         self.head = nn.Sequential()
         width = self.level_channels[-1]
-        for _ in range(count):
-            conv = Conv[Conv.CONV, spatial_dims](width, channels, kernel_size=3, padding=1)
+        for _ in range(head.convs):
+            conv = Conv[Conv.CONV, spatial_dims](width, head.channels, kernel_size=3, padding=1)
             init_conv(conv)
             self.head.extend([conv, nn.ReLU(inplace=True)])
-            width = channels
+            width = head.channels
         self.last = nn.Identity()
         self.fc: nn.Linear = nn.Linear(width, num_classes)
         nn.init.zeros_(self.fc.bias)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from monai.networks.nets.resnet import ResNet, get_inplanes
 from torch import Tensor, nn
 
-from monai_wsss.networks.nets.pooled_classifier import PooledClassifier
+from monai_wsss.networks.nets.pooled_classifier import PLAIN, Head, PooledClassifier
 
 _LAYERS: dict[int, tuple[str, list[int]]] = {
     18: ("basic", [2, 2, 2, 2]),
@@ -36,11 +36,8 @@ class ResNetClassifier(PooledClassifier, ResNet):  # type: ignore[misc]  # MONAI
         num_classes: number of classes K, one logit each.
         depth: 18, 34, 50 or 101.
         output_stride: input pixels per feature pixel: 32, 16 or 8.
-        head_convs: 3x3 convolutions with ReLU on top of the backbone; the X-ray paper has 3.
-        head_channels: channels of each of them.
-        drop_prob: share of features that DropBlock drops in training, in [0, 1).
-        drop_size: edge of its blocks, in feature pixels.
         width: factor on the backbone's channels; 1 is the published network, less is for tests and small runs.
+        head: what stands on the backbone.
 
     Raises:
         ValueError: if ``depth`` or ``output_stride`` is none of the above.
@@ -57,11 +54,8 @@ class ResNetClassifier(PooledClassifier, ResNet):  # type: ignore[misc]  # MONAI
         num_classes: int = 1,
         depth: int = 50,
         output_stride: int = 32,
-        head_convs: int = 0,
-        head_channels: int = 512,
-        drop_prob: float = 0.0,
-        drop_size: int = 7,
         width: float = 1.0,
+        head: Head = PLAIN,
     ) -> None:
         if depth not in _LAYERS:
             raise ValueError(f"depth must be one of {sorted(_LAYERS)}, got {depth}.")
@@ -81,7 +75,7 @@ class ResNetClassifier(PooledClassifier, ResNet):  # type: ignore[misc]  # MONAI
         )
         first, second, third, fourth = (channels * (self.in_planes // planes[3]) for channels in planes)
         self.level_channels = (planes[0], first, second, third, fourth)
-        self._add_head(spatial_dims, num_classes, head_convs, head_channels, drop_prob, drop_size)
+        self._add_head(spatial_dims, num_classes, head)
         rate3, rate4 = _DILATIONS[output_stride]
         if rate3 > 1:
             replace_stride(self.layer3, before=1, after=rate3)

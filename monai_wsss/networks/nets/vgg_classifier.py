@@ -5,7 +5,7 @@ from __future__ import annotations
 from monai.networks.layers.factories import Conv, Norm, Pool
 from torch import nn
 
-from monai_wsss.networks.nets.pooled_classifier import init_conv
+from monai_wsss.networks.nets.pooled_classifier import PLAIN, Head, init_conv
 from monai_wsss.networks.nets.trunk_classifier import TrunkClassifier
 
 _BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -33,11 +33,8 @@ class VGGClassifier(TrunkClassifier):
         num_classes: number of classes K, one logit each.
         batch_norm: batch norm after every convolution of the backbone.
         output_stride: input pixels per feature pixel: 8, 16 or 32.
-        head_convs: 3x3 convolutions with ReLU on top of the backbone; the X-ray paper has 3.
-        head_channels: channels of each of them.
-        drop_prob: share of features that DropBlock drops in training, in [0, 1).
-        drop_size: edge of its blocks, in feature pixels.
         width: factor on the backbone's channels; 1 is the published network, less is for tests and small runs.
+        head: what stands on the backbone.
 
     Raises:
         ValueError: if ``output_stride`` is none of the above.
@@ -54,11 +51,8 @@ class VGGClassifier(TrunkClassifier):
         num_classes: int = 1,
         batch_norm: bool = True,
         output_stride: int = 8,
-        head_convs: int = 0,
-        head_channels: int = 512,
-        drop_prob: float = 0.0,
-        drop_size: int = 7,
         width: float = 1.0,
+        head: Head = PLAIN,
     ) -> None:
         super().__init__()
         if output_stride not in _OUTPUT_STRIDES:
@@ -87,4 +81,4 @@ class VGGClassifier(TrunkClassifier):
         self.block_ends = tuple(ends)
         one, two, three, four, five = (int(width * block[-1]) for block in _BLOCKS)
         self.level_channels = (one, two, three, four, five)
-        self._add_head(spatial_dims, num_classes, head_convs, head_channels, drop_prob, drop_size)
+        self._add_head(spatial_dims, num_classes, head)
