@@ -154,12 +154,12 @@ def test_rows_that_will_not_be_made_are_refused_before_anything_runs(tmp_path, m
         _check_rows(found.methods[0], _runs(tmp_path, tmp_path / "work", found.methods[0], "cpu"), True)
 
 
-def test_methods_of_the_main_table_share_their_first_stages(tmp_path):
+@pytest.mark.parametrize(("name", "count"), [("lgg_mri.yaml", 4), ("lgg_mri_combinations.yaml", 8)])
+def test_methods_of_a_table_share_their_first_stages(name, count):
     """All but the localiser run the same bundle with the same overlays up to the class maps."""
-    found = read_methods(FILES / "lgg_mri.yaml", BUNDLES)
-    maps = found.methods[:-1]
+    found = read_methods(FILES / name, BUNDLES)
+    maps = [method for method in found.methods if method.bundle != DECONV_BUNDLE]
     assert {(method.bundle, method.overlays) for method in maps} == {(BUNDLE, ("small",))}
     own = {id_ for method in maps for id_ in method.values}
     assert own == {"refine", "supervision", "foreground_threshold", "background_threshold", "walk_threshold"}
-    assert len({(method.values["refine"], method.values["supervision"]) for method in maps}) == len(maps) == 6
-    assert found.methods[-1].bundle == DECONV_BUNDLE
+    assert len({(method.values["refine"], method.values["supervision"]) for method in maps}) == len(maps) == count
