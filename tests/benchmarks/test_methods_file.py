@@ -161,5 +161,6 @@ def test_methods_of_a_table_share_their_first_stages(name, count):
     maps = [method for method in found.methods if method.bundle != DECONV_BUNDLE]
     assert {(method.bundle, method.overlays) for method in maps} == {(BUNDLE, ("small",))}
     own = {id_ for method in maps for id_ in method.values}
-    assert own == {"refine", "supervision", "foreground_threshold", "background_threshold", "walk_threshold"}
+    thresholds = {"foreground_threshold", "background_threshold", "walk_threshold"}
+    assert own == {"refine", "supervision", *thresholds, "walk_beta", "walk_multiply_edge", "walk_crf"}
     assert len({(method.values["refine"], method.values["supervision"]) for method in maps}) == len(maps) == count
