@@ -5,9 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks.cost import SEGMENTERS
 from benchmarks.rows.methods_file import read_methods
-from monai_wsss.networks import classifier, segmenter
+from monai_wsss.networks import classifier
 from monai_wsss.workflow import Pipeline
+from monai_wsss.workflow.bundle_config import load_config
+from monai_wsss.workflow.bundle_freeze import overlay_values
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,14 +49,14 @@ def test_masks_differ_in_scales_and_stride_alone():
     assert all(other == others[0] for other in others)
 
 
-def test_segmenters_are_those_of_the_cost_table():
-    """Without overlays the widths are the published ones, and the small overlay does not change them."""
-    for overlays in ((), ("small",)):
-        methods = {method.name: method.values for method in read(3, *overlays).methods}
-        for name, values in methods.items():
-            known = {key: values[key] for key in ("channels", "up_kernel", "pool_kernel") if key in values}
-            assert known.get("channels", [64, 128, 256, 512]) == [64, 128, 256, 512], name
-            with torch.device("meta"):  # shapes alone
-                segmenter(values["segmenter"], 2, 1, 2, **known)
-        terms = {name: values["crf_loss_weight"] for name, values in methods.items()}
-        assert {name for name, weight in terms.items() if weight} == {"Mixed-UNet + CRF mask"}
+@pytest.mark.parametrize(("overlays", "width"), [((), 1), (("small",), 0.25)])
+def test_segmenters_are_those_of_the_cost_table(overlays, width):
+    """Without overlays the widths are the published ones, with `small` a quarter of them."""
+    methods = read(3, *overlays).methods
+    for method in methods:
+        own = load_config(method.bundle / "configs" / "train.yaml")
+        values = own | overlay_values(method.bundle, method.overlays) | method.values
+        assert values["channels"] == [width * channels for channels in (64, 128, 256, 512)], method.name
+        assert values["segmenter_width"] == width and values["segmenter"] in {*SEGMENTERS.values()}, method.name
+    terms = {method.name: method.values["crf_loss_weight"] for method in methods}
+    assert {name for name, weight in terms.items() if weight} == {"Mixed-UNet + CRF mask"}
