@@ -61,7 +61,7 @@ def accuracy(
     set_: Annotated[list[str] | None, typer.Option("--set", help="id=value, of every method.")] = None,
     folds: Annotated[int, typer.Option(help="Folds over patients; 1 takes the data's own split.")] = 1,
     fold: Annotated[int | None, typer.Option(help="Make the runs of this fold alone, from 0, and no table.")] = None,
-    seeds: Annotated[int, typer.Option(help="Seeds of each fold, others in every fold.")] = 1,
+    seeds: Annotated[int, typer.Option(help="Trainings of each fold, each with a seed of its own.")] = 1,
     until: _Until = None,
     row: Annotated[
         list[str] | None, typer.Option(help=f"{', '.join(EXTRAS)}; all, or none with --until or --boxes.")

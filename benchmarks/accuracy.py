@@ -169,7 +169,7 @@ def run_fold(
         device: device id.
         from_run: whose stages are taken.
         folds: over patients.
-        seeds: of the training.
+        seeds: of each fold.
         boxes: table of boxes that the films will be scored by.
         fold: from 0.
 

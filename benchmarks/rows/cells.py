@@ -40,7 +40,7 @@ def check_counts(folds: int, seeds: int, given_seed: bool) -> None:
     if folds < 1 or seeds < 1:
         raise InputError(f"--folds {folds} --seeds {seeds}: give at least 1 of each; one fold is the data's own split")
     if folds * seeds > 1 and given_seed:
-        raise InputError(f"--folds {folds} --seeds {seeds}: every fold has seeds of its own; leave out --set seed")
+        raise InputError(f"--folds {folds} --seeds {seeds}: every training has a seed of its own; leave out --set seed")
 
 
 def make_cells(data: Path, work: Path, folds: int = 1, seeds: int = 1) -> list[Cell]:
@@ -52,7 +52,8 @@ def make_cells(data: Path, work: Path, folds: int = 1, seeds: int = 1) -> list[C
         data: prepared folder.
         work: folder of the table's runs; the folds' splits are written into it.
         folds: over patients, see `patient_folds`.
-        seeds: trainings of each fold; fold f, from 0, has the seed f * `seeds` and the next ones.
+        seeds: trainings of each fold; the t-th of fold f has the seed t * `folds` + f, so that more of them leave those
+            there as they are.
     """
     folders = [data]
     if folds > 1:
@@ -63,7 +64,7 @@ def make_cells(data: Path, work: Path, folds: int = 1, seeds: int = 1) -> list[C
     return [
         Cell(fold, own, folder, Path(f"fold_{fold}") / f"seed_{own}", turn)
         for fold, folder in enumerate(folders)
-        for turn, own in enumerate(range(fold * seeds, (fold + 1) * seeds))
+        for turn, own in enumerate(range(fold, folds * seeds, folds))
     ]
 
 

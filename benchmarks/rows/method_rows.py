@@ -156,7 +156,7 @@ def _map_makers(
     """Of a method with class maps."""
     method, data, device = runs.method, runs.data, runs.device
     makers = {SHUFFLED: other_classifier_masks(method, data, shuffled, device=device)} if shuffled else {}
-    makers |= {RANDOM: other_classifier_masks(method, data, None, device=device)} if random else {}
+    makers |= {RANDOM: other_classifier_masks(method, data, None, runs.seed, device)} if random else {}
     return makers | step_masks(method, data, done, device), prior_masks(method, done) if prior else None
 
 
@@ -169,7 +169,7 @@ def _localiser_makers(
     if shuffled:
         makers[SHUFFLED] = localiser_masks(method, localiser_of(shuffled, LOCALISERS["train"]), data, device)
     if random:
-        makers[RANDOM] = localiser_masks(method, random_localiser(method, data, device=device), data, device)
+        makers[RANDOM] = localiser_masks(method, random_localiser(method, data, runs.seed, device), data, device)
     return makers, write_prior_masks(method, trained[-1], data, prior, device) if trained and prior else None
 
 

@@ -125,7 +125,7 @@ class Runs:
             patients: with a finding; drawn with the run's seed, see `few_shot_dataset`.
         """
         settings = self._mask_settings
-        drawn = few_shot_dataset(PreparedDataset.read(self.data), patients, settings["seed"])
+        drawn = few_shot_dataset(PreparedDataset.read(self.data), patients, self.seed)
         values: dict[str, Any] = {"val_interval": settings["train_epochs"] + 1}  # no validation: the last epoch stays
         if _starts_from_classifier(settings):  # which learnt from all image-level labels
             values[_BACKBONE] = None
@@ -133,7 +133,7 @@ class Runs:
 
     def shuffled(self) -> Path:
         """Run with a classifier of shuffled labels, or with localisers of them."""
-        dataset = shuffle_labels(PreparedDataset.read(self.data), self._mask_settings["seed"])
+        dataset = shuffle_labels(PreparedDataset.read(self.data), self.seed)
         data = write_variant(dataset, self.data, self.work / "shuffled_data")
         last = "train" if is_localiser(self.bundle) else "classify"
         self._pipeline(data, self.work / "shuffled", until_stage=last).run()
@@ -148,6 +148,11 @@ class Runs:
         known = [name for name in self.overlays if (MASK_BUNDLE / "configs" / f"{name}.yaml").is_file()]
         own = load_config(self.bundle / "configs" / "train.yaml") | values
         return MASK_BUNDLE, overlay_values(MASK_BUNDLE, known) | {k: own[k] for k in ("seed", "pixel_spacing", "size")}
+
+    @property
+    def seed(self) -> int:
+        """Of the training, and of what is drawn at random for the rows beside it."""
+        return int(self._mask_settings["seed"])
 
     @property
     def _mask_settings(self) -> dict[str, Any]:

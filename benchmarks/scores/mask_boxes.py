@@ -155,10 +155,10 @@ def summaries(rows: Mapping[str, Sequence[Score]], own: str, films: Sequence[Fil
     }
 
 
-def _of_boxed(seeds: Sequence[Sequence[FilmScore]], films: Sequence[Film]) -> list[Score]:
-    """Of each boxed film the mean over seeds."""
+def _of_boxed(turns: Sequence[Sequence[FilmScore]], films: Sequence[Film]) -> list[Score]:
+    """Of each boxed film the mean over turns."""
     by_case: dict[str, list[FilmScore]] = {}
-    for score in (score for seed in seeds for score in seed if score.hit is not None):
+    for score in (score for turn in turns for score in turn if score.hit is not None):
         by_case.setdefault(score.case, []).append(score)
     means = []
     for film in films:
@@ -168,7 +168,7 @@ def _of_boxed(seeds: Sequence[Sequence[FilmScore]], films: Sequence[Film]) -> li
 
 
 def _of_labels(films: Sequence[FilmScore]) -> dict[str, Any]:
-    """What a row marks in films with and without the finding, all seeds together."""
+    """What a row marks in films with and without the finding, all turns together."""
     negative = [film.pixels == 0 for film in films if film.positive is False]
     positive = [film.pixels > 0 for film in films if film.positive]
     return {
@@ -178,7 +178,7 @@ def _of_labels(films: Sequence[FilmScore]) -> dict[str, Any]:
 
 
 def _auc(cells: Mapping[Cell, Sequence[FilmScore]]) -> dict[str, Any] | None:
-    """AUC of a row's probabilities, each film's mean over seeds; None where there are none of one of the two labels."""
+    """AUC of a row's probabilities, each film's mean over turns; None where there are none of one of the two labels."""
     chances: dict[str, list[float]] = {}
     films: dict[str, tuple[bool, str, int]] = {}
     for cell, found in cells.items():

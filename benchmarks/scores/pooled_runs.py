@@ -27,7 +27,7 @@ def pool(found: Iterable[Mapping[str, Value]], name: str) -> dict[str, Value]:
     pooled: dict[str, Value] = {}
     for part in found:
         if twice := pooled.keys() & part.keys():
-            raise InputError(f"{name}: case {min(twice)} is in two folders; give one folder a fold, and one seed")
+            raise InputError(f"{name}: case {min(twice)} is in two folders; give one folder a fold")
         pooled |= part
     return pooled
 
@@ -55,4 +55,5 @@ def run_settings(folders: Folders) -> dict[str, Any] | None:
         return None
     if "bundle" not in Manifest(run).content:  # stages by themselves, such as what learns from true masks
         return None
-    return how_measured(run, ["infer"]) | {"folds": len(paths)}
+    seeds = {Manifest(path.parent).stage("infer")["seed"] for path in paths}
+    return how_measured(run, ["infer"]) | {"folds": len(paths), "seeds": sorted(seeds)}

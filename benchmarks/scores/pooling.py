@@ -1,4 +1,4 @@
-"""One row's scores from all folds and seeds."""
+"""One row's scores from all folds and their trainings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,33 +12,33 @@ from monai_wsss.metrics import CaseCounts, bootstrap_mean, paired_difference, su
 _MEANS = ("negatives", "lesions", "dataset", "papers", "classification")
 
 
-def pool(seeds: Sequence[Sequence[CaseCounts]], labels: Sequence[str]) -> dict[str, Any]:
-    """Scores of a row as `summarise` makes them, averaged over the seeds, with intervals over patients.
+def pool(turns: Sequence[Sequence[CaseCounts]], labels: Sequence[str]) -> dict[str, Any]:
+    """Scores of a row as `summarise` makes them, averaged over the turns, with intervals over patients.
 
-    A patient's Dice is its mean over the seeds. A slice counts once a seed, so that its mean is that of the seeds, and
-    the interval draws a patient with the slices of all seeds: seeds add no patients.
+    A patient's Dice is its mean over the turns. A slice counts once a turn, so that its mean is that of the turns, and
+    the interval draws a patient with the slices of all turns: they add no patients.
 
     Args:
-        seeds: of each seed the counts of every case, whichever fold it tested in.
+        turns: of each turn, a training of every fold, the counts of every case, whichever fold it tested in.
         labels: names of the labels.
 
     Returns:
         `{patients, positives, negatives, lesions, dataset, papers, classification, counts, per_patient, spread}`, with
-        several labels also `classes`; `spread` holds the means of each seed, `{patients: [...], positives: [...]}`.
+        several labels also `classes`; `spread` holds the means of each turn, `{patients: [...], positives: [...]}`.
 
     Raises:
-        ValueError: seeds whose cases differ.
+        ValueError: turns whose cases differ.
     """
-    names = [sorted(counts.case for counts in cases) for cases in seeds]
+    names = [sorted(counts.case for counts in cases) for cases in turns]
     if any(found != names[0] for found in names):
-        raise ValueError("every seed must have the same cases")
-    each = [summarise(cases, labels) for cases in seeds]
+        raise ValueError("every turn must have the same cases")
+    each = [summarise(cases, labels) for cases in turns]
     of_patient = [{item["patient"]: item["dice"] for item in scores["per_patient"]} for scores in each]
     per_patient = {patient: mean([found[patient] for found in of_patient]) for patient in of_patient[0]}
     pooled = {
         "labels": list(labels),
         "patients": {"dice": bootstrap_mean(list(per_patient.values()), list(per_patient))},
-        "positives": _positives(seeds, labels, each),
+        "positives": _positives(turns, labels, each),
         **{key: mean([scores[key] for scores in each]) for key in _MEANS},
         "counts": each[0]["counts"],
         "per_patient": per_patient,
@@ -74,10 +74,10 @@ def mean(values: Sequence[Any]) -> Any:
 
 
 def _positives(
-    seeds: Sequence[Sequence[CaseCounts]], labels: Sequence[str], each: Sequence[Mapping[str, Any]]
+    turns: Sequence[Sequence[CaseCounts]], labels: Sequence[str], each: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    if len(seeds) == 1:
+    if len(turns) == 1:
         return each[0]["positives"]
-    every = [replace(counts, case=f"{counts.case}, {seed}") for seed, cases in enumerate(seeds) for counts in cases]
+    every = [replace(counts, case=f"{counts.case}, {turn}") for turn, cases in enumerate(turns) for counts in cases]
     together = summarise(every, labels)["positives"]
     return {key: score | {"n": each[0]["positives"][key]["n"]} for key, score in together.items()}

@@ -99,12 +99,12 @@ def nuisance_text(table: Mapping[str, Any]) -> str:
 
 
 def _spread(table: Mapping[str, Any]) -> str:
-    """Smallest to largest of the seeds' means."""
+    """Smallest to largest of the means, where each fold was trained several times."""
     rows = {name: row["spread"]["patients"] for name, row in table["rows"].items() if "spread" in row}
     if all(len(means) < 2 for means in rows.values()):
         return ""
     ranges = ", ".join(f"{name} {number(min(means))} to {number(max(means))}" for name, means in rows.items())
-    return f"Dice per patient of the seeds: {ranges}."
+    return f"Dice per patient, training by training: {ranges}."
 
 
 def _range(values: Sequence[int]) -> str:

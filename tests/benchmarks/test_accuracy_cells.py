@@ -17,8 +17,8 @@ from monai_wsss.data import Case, PreparedDataset
 from monai_wsss.errors import InputError
 from monai_wsss.workflow.manifest import Manifest
 
-PATIENTS = 6
-SIDES = {"A": (4, 2), "B": (4, 4), "C": (4, 2)}  # of the squares that a method claims, by turn; true are 4 x 4
+PATIENTS, FOLDS = 6, 3
+SIDES = {"A": (4, 2), "B": (4, 4), "C": (4, 2)}  # of the squares that a method claims, by turn; the true ones are 4 x 4
 
 
 def write_square(path, side):
@@ -58,7 +58,7 @@ def calls(monkeypatch):
         Manifest(runs.method).set(stages=stages, bundle="b", overlays=[], overrides={})
         (runs.method / "bundle" / "configs").mkdir(parents=True, exist_ok=True)
         (runs.method / "bundle" / "configs" / "train.yaml").write_text("{}\n")
-        sides = {CRF: 3, METHOD: SIDES[name][(runs.values.get("seed") or 0) % 2]}
+        sides = {CRF: 3, METHOD: SIDES[name][(runs.values.get("seed") or 0) // FOLDS]}
         sides |= {CEILING: 4} if "ceiling" in extras else {}
         sides = ({BACKGROUND: 0} if trivial else {}) | sides
         for row, side in sides.items():
@@ -89,7 +89,10 @@ def test_out_of_fold_predictions_of_every_patient_averaged_over_seeds(data, tmp_
         assert row["counts"]["patients"] == PATIENTS == row["patients"]["dice"]["n"]
         assert row["positives"]["dice"]["n"] == PATIENTS
     assert (table["folds"], table["seeds"]) == (3, [0, 1, 2, 3, 4, 5])
-    assert table["protocol"].startswith("W0: no true mask before evaluate; 3 folds over patients, out-of-fold")
+    assert table["protocol"].startswith(
+        "W0: no true mask before evaluate; 3 folds over patients, out-of-fold predictions pooled, 2 seeds a fold, none "
+        "in two folds, averaged per patient."
+    )
 
 
 def test_every_cell_has_its_folder_and_takes_from_the_methods_before(data, tmp_path, calls):
@@ -99,9 +102,9 @@ def test_every_cell_has_its_folder_and_takes_from_the_methods_before(data, tmp_p
         work / "fold_0" / "seed_0" / "a",
         work / "fold_0" / "seed_0" / "b",
         work / "fold_0" / "seed_0" / "c",
-        work / "fold_0" / "seed_1" / "a",
+        work / "fold_0" / "seed_3" / "a",
     ]
-    assert [seed for _, seed, *_ in calls] == [cell for cell in range(6) for _ in range(3)]
+    assert [seed for _, seed, *_ in calls] == [seed for seed in (0, 3, 1, 4, 2, 5) for _ in range(3)]
     assert [(extras, trivial) for _, _, extras, trivial, _ in calls][:3] == [
         (["ceiling"], True),
         ([], False),
@@ -162,9 +165,16 @@ def test_the_table_prints_and_names_no_patient(data, tmp_path, calls):
     assert "A: brain_mri_lesion_mixed_unet; B: brain_mri_lesion_mixed_unet, refine=irnet; C: brain" in lines[-1]
     assert (
         "Folds 3, seeds [0, 1, 2, 3, 4, 5]." in lines[-1]
-        and "Dice per patient of the seeds: all background 0.000" in lines[-1]
+        and "Dice per patient, training by training: all background 0.000" in lines[-1]
     )
     assert "A 0.400 to 1.000" in lines[-1]
+
+
+def test_one_training_a_fold_has_no_spread(data, tmp_path, calls):
+    table = measure(data, METHODS, tmp_path / "work", "cpu", folds=3)
+    assert "predictions pooled, one seed a fold, none in two folds. " in f"{table['protocol']} "
+    note = format_table(table).splitlines()[-1]
+    assert "Folds 3, seeds [0, 1, 2]." in note and "training by training" not in note
 
 
 @pytest.mark.parametrize(

@@ -31,8 +31,8 @@ def data(tmp_path):
             2,
             [
                 (0, 0, "fold_0/seed_0", 0),
-                (0, 1, "fold_0/seed_1", 1),
-                (1, 2, "fold_1/seed_2", 0),
+                (0, 2, "fold_0/seed_2", 1),
+                (1, 1, "fold_1/seed_1", 0),
                 (1, 3, "fold_1/seed_3", 1),
             ],
         ),

@@ -148,7 +148,7 @@ def test_rows_pooled_over_folds(data, made, tmp_path):
 
 
 def test_seeds_are_averaged_film_by_film(data, made, tmp_path):
-    made |= {1, 3, 5}  # the second of each fold
+    made |= {3, 4, 5}  # the second of each fold
     rows = table_of(data, tmp_path / "work", folds=3, seeds=2)["rows"]
     assert rows["A"]["box_iou"]["mean"] == 0.5 and rows["B"]["box_iou"]["mean"] == 0.25
     assert rows["A"]["pointing"]["n"] == 2 and rows["A"]["clean"] == 0.5 and rows["A"]["auc"]["n"] == 6

@@ -164,3 +164,9 @@ def test_methods_of_a_table_share_their_first_stages(name, count):
     thresholds = {"foreground_threshold", "background_threshold", "walk_threshold"}
     assert own == {"refine", "supervision", *thresholds, "walk_beta", "walk_multiply_edge", "walk_crf"}
     assert len({(method.values["refine"], method.values["supervision"]) for method in maps}) == len(maps) == count
+
+
+def test_bes_is_the_same_in_both_tables():
+    main, combined = (read_methods(FILES / f"{name}.yaml", BUNDLES) for name in ("lgg_mri", "lgg_mri_combinations"))
+    assert main.by_name("BES").values == combined.by_name("BES").values
+    assert combined.by_name("BES + DSRG").values == {**main.by_name("BES").values, "supervision": "dsrg"}

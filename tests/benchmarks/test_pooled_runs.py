@@ -27,6 +27,16 @@ def test_settings_of_a_run_and_of_masks_that_no_run_made(whole, tmp_path):
     assert run_settings(whole.run / "seeds") is None and run_settings(tmp_path / "predictions") is None
 
 
+def test_folds_have_seeds_of_their_own(tmp_path):
+    record = {"seconds": 1.0, "device": "cpu", "threads": 1, "versions": {}}
+    for seed in (3, 0):
+        Manifest(tmp_path / str(seed)).set(
+            stages={"infer": record | {"seed": seed}}, bundle="b", overlays=[], overrides={}
+        )
+    found = run_settings([tmp_path / "3" / "predictions", tmp_path / "0" / "predictions"])
+    assert (found["folds"], found["seeds"]) == (2, [0, 3])
+
+
 def test_a_run_of_single_stages_names_no_bundle(tmp_path):
     """What learns from true masks runs two stages by themselves."""
     record = {"seconds": 1.0, "seed": 0, "device": "cpu", "threads": 1, "versions": {}}

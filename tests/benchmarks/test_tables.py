@@ -85,7 +85,7 @@ def test_the_note_of_several_methods_and_seeds() -> None:
         in note
     )
     assert "ECE -. AUC of classifiers that see nuisance variables alone: slice position 0.800 [0.750, 0.875]." in note
-    assert "Dice per patient of the seeds: all background 0.250 to 0.250, segmenter 0.250 to 0.500." in note
+    assert "Dice per patient, training by training: all background 0.250 to 0.250, segmenter 0.250 to 0.500." in note
 
 
 def test_differences_are_from_the_base_that_the_table_names() -> None:

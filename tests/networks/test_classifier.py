@@ -166,7 +166,7 @@ def test_script_gives_the_same_for_other_sizes(name: str, dims: int) -> None:
         ({"name": "alexnet", "output_stride": 4}, "output_stride must be one of .*, got 4"),
         ({"name": "googlenet", "output_stride": 4}, "output_stride must be one of .*, got 4"),
         ({"name": "densenet121", "output_stride": 4}, "output_stride must be one of .*, got 4"),
-        ({"head_convs": -1}, "head_convs must be 0 or more, got -1"),
+        ({"head_convs": -1}, "convs of the head must be 0 or more, got -1"),
         ({"width": 0.01}, "width must leave at least one of 64 and of 512 channels, got 0.01"),
         ({"head_channels": 2, "width": 0.25}, "width must leave at least one of 64 and of 2 channels, got 0.25"),
         ({"drop_prob": 1.0}, r"drop_prob must lie in \[0, 1\), got 1.0"),

@@ -3,7 +3,7 @@ import io
 import pytest
 import torch
 
-from monai_wsss.networks import Head, ResNetClassifier
+from monai_wsss.networks import ClassifierHead, ResNetClassifier
 
 BATCH_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
@@ -136,7 +136,7 @@ def test_levels_are_the_stages(depth: int) -> None:
 
 
 def test_head_convolutions_and_drop_block_can_be_scripted() -> None:
-    net = ResNetClassifier(depth=18, head=Head(2, 8, drop_prob=0.5, drop_size=2), width=0.125)
+    net = ResNetClassifier(depth=18, head=ClassifierHead(2, 8, drop_prob=0.5, drop_size=2), width=0.125)
     scripted = torch.jit.script(net)
     images = torch.randn(2, 1, 64, 64)
     outputs = []

@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from monai_wsss.networks import Head
+from monai_wsss.networks import ClassifierHead
 from monai_wsss.networks.nets.vgg_classifier import VGGClassifier
 
 # Places of the convolutions in torchvision's `features`, written down from its configuration "D".
@@ -101,7 +101,7 @@ def test_levels_follow_the_poolings() -> None:
 @pytest.mark.parametrize("batch_norm", [False, True])
 def test_activations_keep_their_scale_and_training_from_scratch_works(batch_norm: bool) -> None:
     torch.manual_seed(0)
-    net = VGGClassifier(batch_norm=batch_norm, head=Head(3, 64), width=0.125)
+    net = VGGClassifier(batch_norm=batch_norm, head=ClassifierHead(3, 64), width=0.125)
     # Two classes: a bright square or none, in noise.
     images = 0.3 * torch.randn(16, 1, 32, 32)
     labels = torch.arange(16)[:, None] % 2

@@ -11,7 +11,7 @@ from torch import nn
 
 from monai_wsss.engines import save_weights
 from monai_wsss.inferers import MultiScaleCAMInferer
-from monai_wsss.networks import Head, ResNetClassifier
+from monai_wsss.networks import ClassifierHead, ResNetClassifier
 from monai_wsss.workflow import ClassifyStage, SeedStage, pseudo_mask_items
 from monai_wsss.workflow.tracking import Tracker
 
@@ -158,7 +158,7 @@ def test_slice_labels_and_films_train_as_before(stage, rows):
 
 def residual(stage, **options):
     torch.manual_seed(0)
-    network = ResNetClassifier(depth=18, width=0.125, head=Head(drop_prob=0.2, drop_size=1))
+    network = ResNetClassifier(depth=18, width=0.125, head=ClassifierHead(drop_prob=0.2, drop_size=1))
     random = Compose([RandScaleIntensityd("image", 0.5, 1.0)])
     return stage(network, random, epochs=2, batch_size=3, learning_rate=1e-3, bag_batch_size=2, bag_slices=3, **options)
 

@@ -11,7 +11,7 @@ from monai_wsss.networks.nets.fully_connected_classifier import FullyConnectedCl
 from monai_wsss.networks.nets.googlenet_classifier import GoogLeNetClassifier
 from monai_wsss.networks.nets.irnet import IRNet
 from monai_wsss.networks.nets.mixed_unet import MixedUNet
-from monai_wsss.networks.nets.pooled_classifier import Head, PooledClassifier
+from monai_wsss.networks.nets.pooled_classifier import ClassifierHead, PooledClassifier
 from monai_wsss.networks.nets.resnet_classifier import ResNetClassifier
 from monai_wsss.networks.nets.segmenter import segmenter, with_backbone
 from monai_wsss.networks.nets.tied_deconv import ImageScores, TiedDeconvNet
@@ -24,10 +24,10 @@ __all__ = [
     "BENet",
     "BagClassifier",
     "BoundaryNetwork",
+    "ClassifierHead",
     "DenseNetClassifier",
     "FullyConnectedClassifier",
     "GoogLeNetClassifier",
-    "Head",
     "IRNet",
     "ImageScores",
     "MixedUNet",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from monai.networks.layers.factories import Conv, Pool
 from torch import nn
 
-from monai_wsss.networks.nets.pooled_classifier import PLAIN, Head, init_conv
+from monai_wsss.networks.nets.pooled_classifier import PLAIN, ClassifierHead, init_conv
 from monai_wsss.networks.nets.trunk_classifier import TrunkClassifier
 
 _CONVS = ((64, 11), (192, 5), (384, 3), (256, 3), (256, 3))  # channels and kernel size
@@ -30,7 +30,7 @@ class AlexNetClassifier(TrunkClassifier):
         num_classes: number of classes K, one logit each.
         output_stride: input pixels per feature pixel: 8, 16 or 32.
         width: factor on the backbone's channels; 1 is the published network, less is for tests and small runs.
-        head: what stands on the backbone.
+        head: convolutions on the backbone and DropBlock within it, see :class:`ClassifierHead`.
 
     Raises:
         ValueError: if ``output_stride`` is none of the above.
@@ -46,7 +46,7 @@ class AlexNetClassifier(TrunkClassifier):
         num_classes: int = 1,
         output_stride: int = 8,
         width: float = 1.0,
-        head: Head = PLAIN,
+        head: ClassifierHead = PLAIN,
     ) -> None:
         super().__init__()
         if output_stride not in _OUTPUT_STRIDES:

@@ -6,7 +6,7 @@ from functools import partial
 from monai_wsss.networks.nets.alexnet_classifier import AlexNetClassifier
 from monai_wsss.networks.nets.densenet_classifier import DenseNetClassifier
 from monai_wsss.networks.nets.googlenet_classifier import GoogLeNetClassifier
-from monai_wsss.networks.nets.pooled_classifier import Head, PooledClassifier
+from monai_wsss.networks.nets.pooled_classifier import ClassifierHead, PooledClassifier
 from monai_wsss.networks.nets.resnet_classifier import ResNetClassifier
 from monai_wsss.networks.nets.vgg_classifier import VGGClassifier
 
@@ -67,7 +67,7 @@ def classifier(
         num_classes=num_classes,
         output_stride=output_stride,
         width=width,
-        head=Head(head_convs, int(width * head_channels), drop_prob, drop_size),
+        head=ClassifierHead(head_convs, int(width * head_channels), drop_prob, drop_size),
     )
     network.pool_by(pooling, attention)
     return network

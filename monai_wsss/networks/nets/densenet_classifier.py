@@ -6,7 +6,7 @@ from monai.networks.layers.factories import Pool
 from monai.networks.nets import DenseNet121
 from torch import nn
 
-from monai_wsss.networks.nets.pooled_classifier import PLAIN, Head
+from monai_wsss.networks.nets.pooled_classifier import PLAIN, ClassifierHead
 from monai_wsss.networks.nets.resnet_classifier import replace_stride
 from monai_wsss.networks.nets.trunk_classifier import TrunkClassifier
 
@@ -35,7 +35,7 @@ class DenseNetClassifier(TrunkClassifier):
         output_stride: input pixels per feature pixel: 32, 16 or 8.
         width: factor on the stem's channels and on the growth rate, each at least 1; 1 is the published network, less
             is for tests and small runs.
-        head: what stands on the backbone.
+        head: convolutions on the backbone and DropBlock within it, see :class:`ClassifierHead`.
 
     Raises:
         ValueError: if ``output_stride`` is none of the above.
@@ -51,7 +51,7 @@ class DenseNetClassifier(TrunkClassifier):
         num_classes: int = 1,
         output_stride: int = 8,
         width: float = 1.0,
-        head: Head = PLAIN,
+        head: ClassifierHead = PLAIN,
     ) -> None:
         super().__init__()
         if output_stride not in _DILATIONS:

@@ -6,7 +6,7 @@ from monai.networks.layers.factories import Pool
 from torch import Tensor, nn
 
 from monai_wsss.networks.blocks.inception import ConvNormReLU, Inception
-from monai_wsss.networks.nets.pooled_classifier import PLAIN, Head, PooledClassifier
+from monai_wsss.networks.nets.pooled_classifier import PLAIN, ClassifierHead, PooledClassifier
 
 # Table 1 of the paper, stages 3, 4 and 5: 1x1; 1x1 before 3x3, 3x3; 1x1 before 5x5, 5x5; 1x1 after the pooling.
 _INCEPTIONS = (
@@ -45,7 +45,7 @@ class GoogLeNetClassifier(PooledClassifier):
         output_stride: input pixels per feature pixel: 32, 16 or 8.
         width: factor on the backbone's channels, each at least 1; 1 is the published network, less is for tests and
             small runs.
-        head: what stands on the backbone.
+        head: convolutions on the backbone and DropBlock within it, see :class:`ClassifierHead`.
 
     Raises:
         ValueError: if ``output_stride`` is none of the above.
@@ -61,7 +61,7 @@ class GoogLeNetClassifier(PooledClassifier):
         num_classes: int = 1,
         output_stride: int = 8,
         width: float = 1.0,
-        head: Head = PLAIN,
+        head: ClassifierHead = PLAIN,
     ) -> None:
         super().__init__()
         if output_stride not in _DILATIONS:

@@ -15,8 +15,8 @@ POOLINGS = ("average", "attention", "attention_features")
 
 
 @dataclass(frozen=True)
-class Head:
-    """What stands on a classifier's backbone before the pooling, and what is dropped in training.
+class ClassifierHead:
+    """Convolutions on a classifier's backbone, and DropBlock within it.
 
     Attributes:
         convs: 3x3 convolutions with ReLU; the X-ray paper has 3.
@@ -35,10 +35,10 @@ class Head:
 
     def __post_init__(self) -> None:
         if self.convs < 0:
-            raise ValueError(f"head_convs must be 0 or more, got {self.convs}.")
+            raise ValueError(f"convs of the head must be 0 or more, got {self.convs}.")
 
 
-PLAIN = Head()
+PLAIN = ClassifierHead()
 
 
 class PooledClassifier(nn.Module, ABC):
@@ -58,8 +58,8 @@ class PooledClassifier(nn.Module, ABC):
     pooling: str
     attention: float
 
-    def _add_head(self, spatial_dims: int, num_classes: int, head: Head) -> None:
-        """Put the head, ``last`` and ``fc`` on a backbone."""
+    def _add_head(self, spatial_dims: int, num_classes: int, head: ClassifierHead) -> None:
+        """Put DropBlock, the head's convolutions, ``last`` and ``fc`` on a backbone."""
         self.drop = DropBlock(spatial_dims, head.drop_prob, head.drop_size)
         self.head = nn.Sequential()
         width = self.level_channels[-1]

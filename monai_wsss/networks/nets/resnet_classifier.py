@@ -5,7 +5,7 @@ from __future__ import annotations
 from monai.networks.nets.resnet import ResNet, get_inplanes
 from torch import Tensor, nn
 
-from monai_wsss.networks.nets.pooled_classifier import PLAIN, Head, PooledClassifier
+from monai_wsss.networks.nets.pooled_classifier import PLAIN, ClassifierHead, PooledClassifier
 
 _LAYERS: dict[int, tuple[str, list[int]]] = {
     18: ("basic", [2, 2, 2, 2]),
@@ -37,7 +37,7 @@ class ResNetClassifier(PooledClassifier, ResNet):  # type: ignore[misc]  # MONAI
         depth: 18, 34, 50 or 101.
         output_stride: input pixels per feature pixel: 32, 16 or 8.
         width: factor on the backbone's channels; 1 is the published network, less is for tests and small runs.
-        head: what stands on the backbone.
+        head: convolutions on the backbone and DropBlock within it, see :class:`ClassifierHead`.
 
     Raises:
         ValueError: if ``depth`` or ``output_stride`` is none of the above.
@@ -55,7 +55,7 @@ class ResNetClassifier(PooledClassifier, ResNet):  # type: ignore[misc]  # MONAI
         depth: int = 50,
         output_stride: int = 32,
         width: float = 1.0,
-        head: Head = PLAIN,
+        head: ClassifierHead = PLAIN,
     ) -> None:
         if depth not in _LAYERS:
             raise ValueError(f"depth must be one of {sorted(_LAYERS)}, got {depth}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from monai.networks.layers.factories import Conv, Norm, Pool
 from torch import nn
 
-from monai_wsss.networks.nets.pooled_classifier import PLAIN, Head, init_conv
+from monai_wsss.networks.nets.pooled_classifier import PLAIN, ClassifierHead, init_conv
 from monai_wsss.networks.nets.trunk_classifier import TrunkClassifier
 
 _BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -34,7 +34,7 @@ class VGGClassifier(TrunkClassifier):
         batch_norm: batch norm after every convolution of the backbone.
         output_stride: input pixels per feature pixel: 8, 16 or 32.
         width: factor on the backbone's channels; 1 is the published network, less is for tests and small runs.
-        head: what stands on the backbone.
+        head: convolutions on the backbone and DropBlock within it, see :class:`ClassifierHead`.
 
     Raises:
         ValueError: if ``output_stride`` is none of the above.
@@ -52,7 +52,7 @@ class VGGClassifier(TrunkClassifier):
         batch_norm: bool = True,
         output_stride: int = 8,
         width: float = 1.0,
-        head: Head = PLAIN,
+        head: ClassifierHead = PLAIN,
     ) -> None:
         super().__init__()
         if output_stride not in _OUTPUT_STRIDES:
