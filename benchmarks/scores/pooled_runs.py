@@ -55,5 +55,6 @@ def run_settings(folders: Folders) -> dict[str, Any] | None:
         return None
     if "bundle" not in Manifest(run).content:  # stages by themselves, such as what learns from true masks
         return None
-    seeds = {Manifest(path.parent).stage("infer")["seed"] for path in paths}
-    return how_measured(run, ["infer"]) | {"folds": len(paths), "seeds": sorted(seeds)}
+    settings, seeds = how_measured(run, ["infer"]), {Manifest(path.parent).stage("infer")["seed"] for path in paths}
+    own = {name: value for name, value in settings["overrides"].items() if name != "seed"}  # stands among the seeds
+    return settings | {"overrides": own, "folds": len(paths), "seeds": sorted(seeds)}

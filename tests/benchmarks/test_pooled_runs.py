@@ -31,10 +31,13 @@ def test_folds_have_seeds_of_their_own(tmp_path):
     record = {"seconds": 1.0, "device": "cpu", "threads": 1, "versions": {}}
     for seed in (3, 0):
         Manifest(tmp_path / str(seed)).set(
-            stages={"infer": record | {"seed": seed}}, bundle="b", overlays=[], overrides={}
+            stages={"infer": record | {"seed": seed}},
+            bundle="b",
+            overlays=[],
+            overrides={"seed": seed, "refine": "crf"},
         )
     found = run_settings([tmp_path / "3" / "predictions", tmp_path / "0" / "predictions"])
-    assert (found["folds"], found["seeds"]) == (2, [0, 3])
+    assert (found["folds"], found["seeds"], found["overrides"]) == (2, [0, 3], {"refine": "crf"})
 
 
 def test_a_run_of_single_stages_names_no_bundle(tmp_path):
