@@ -123,7 +123,7 @@ def box_scores(
         kept: rows that are shown whatever they are.
     """
     names = rows.names({base, *kept})
-    tested = {score.case for seed in rows.turns(base) for score in seed}
+    tested = {score.case for turn in rows.turns(base) for score in turn}
     films = [film for film in films if film.case in tested]
     found: dict[str, list[Score]] = {
         CENTRE_ROW: [points_score(CENTRE, film) for film in films],
@@ -133,7 +133,7 @@ def box_scores(
     found |= {name: _of_boxed(rows.turns(name), films) for name in names}
     scores = summaries(found, base, films)
     for name in names:
-        scores[name] |= _of_labels([film for seed in rows.turns(name) for film in seed])
+        scores[name] |= _of_labels([film for turn in rows.turns(name) for film in turn])
         scores[name]["auc"] = _auc(rows.cells(name))
     return scores
 
